@@ -1,0 +1,72 @@
+"""Your own video: a folder of frames or a video file, with or without calibration.
+
+    python -m mdm_jax.main --config=configs/video.py --workdir=runs/mine \\
+        --config.dataset.path=/path/to/frames_or_video.mp4
+
+Intrinsics (`--config.dataset.intrinsics=`): `fx,fy,cx,cy` in pixels of the original
+frames, the path of a text file with 4 or 9 numbers, `fov:65` for a horizontal field of
+view in degrees, or `learned`. Left out, a `cam.txt` in the folder is read. `learned`
+learns one set of intrinsics for each video (`motion_field.intrinsics=video`).
+
+`--config.dataset.crop=0,0.2,0,0` cuts away a fifth at the bottom (a bonnet), and
+`--config.dataset.frame_stride=2` pairs every frame with the next but one.
+
+There is no ground truth: the run writes `panel.png` with depth, object motion and the
+warped frame, and the colour error in `metrics.json`.
+"""
+
+from mdm_jax import config as config_lib
+
+VARIANTS = ("smoke", "paper_net", "paper_size")
+
+
+def get_config(arg: str = ""):
+    """Returns the config of comma-separated variants.
+
+    Without a variant: a quarter of the papers' widths at 128x416, which a GPU trains in
+    minutes and two CPU cores in an hour or two; `paper_size` is the papers' networks;
+    `smoke` takes ten small steps.
+    """
+    c = config_lib.base_config()
+    c.dataset.name = "video"
+    c.dataset.size = (128, 416)
+
+    c.networks.width_multiplier = 0.25
+    c.networks.motion_net = "correlation"
+    c.motion_field.burnin_steps = 0
+    c.motion_field.norm_noise = 0.0
+    c.motion_field.regularizer_ramp_steps = 2000
+
+    c.loss_weights.motion_smoothness = 0.3
+    c.loss_weights.motion_sparsity = 0.1
+    c.loss_weights.depth_smoothness = 0.01
+    c.loss_weights.log_scale_pin = 0.01
+
+    c.optimizer.learning_rate = 1e-3
+    c.optimizer.schedule = "cosine"
+    c.optimizer.warmup_steps = 100
+    c.train.batch_size = 4
+    c.train.num_steps = 4000
+    c.train.cpu_devices = 2
+    c.train.log_every = 50
+    c.train.checkpoint_every = 500
+    c.evaluation.max_frames = 200
+
+    for variant in filter(None, arg.split(",")):
+        if variant == "smoke":
+            c.dataset.size = (64, 128)
+            c.networks.width_multiplier = 0.125
+            c.networks.motion_width_multiplier = 0.25
+            c.train.num_steps = 10
+            c.train.log_every = c.train.checkpoint_every = 5
+            c.evaluation.max_frames = 8
+        elif variant == "paper_net":
+            c.networks.motion_net = "paper"
+        elif variant == "paper_size":
+            c.networks.width_multiplier = 1.0
+        else:
+            raise ValueError(
+                f"configs/video.py knows the variants {', '.join(VARIANTS)}, "
+                f"got {variant!r}"
+            )
+    return c

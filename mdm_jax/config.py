@@ -1,0 +1,240 @@
+"""Every setting, with its default, unit and meaning; experiments override a few.
+
+`base_config()` is method A (`motion_field`) with the hyper-parameters of Li et al.
+2020. A file in `configs/` starts from it and changes what it needs; the command line
+overrides both: `--config.optimizer.learning_rate=1e-4`. Fields not named here are an
+error, so that a misspelt override cannot go unnoticed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator
+
+import ml_collections
+
+ConfigDict = ml_collections.ConfigDict
+
+
+def base_config() -> ConfigDict:
+    """Returns the configuration that every experiment starts from."""
+    c = ConfigDict()
+    c.seed = 0
+    # Which entry of `mdm_jax.methods.METHODS` is trained.
+    c.method = "motion_field"
+
+    c.dataset = d = ConfigDict()
+    # `synthetic` (rendered on the fly) or `video` (image folders and video files).
+    d.name = "video"
+    # Folder or file with the recordings; unused by `synthetic`.
+    d.path = ""
+    # Height and width of the training frames, pixels.
+    d.size = (128, 416)
+    # Frames per training clip, and how many recorded frames apart they are.
+    d.clip_length = 2
+    d.frame_stride = 1
+    # Clips whose frames differ by less (mean absolute colour, of 1) are dropped.
+    d.static_threshold = 0.01
+    # `fx,fy,cx,cy` in pixels of the original frames, the path of a file with 4 or 9
+    # numbers, `fov:DEGREES` (horizontal), `learned`, or empty: a cam.txt in the folder.
+    d.intrinsics = ""
+    # Shares of the original frame cut away (top, bottom, left, right), e.g. a bonnet.
+    d.crop = (0.0, 0.0, 0.0, 0.0)
+    # Where decoded, resized frames are kept; empty: WORKDIR/cache.
+    d.cache_dir = ""
+    # Synthetic drives: how many, frames in each, and the seed of their worlds.
+    d.num_drives = 10
+    d.frames_per_drive = 100
+    d.num_evaluation_drives = 4
+    d.synthetic_seed = 0
+
+    c.augment = a = ConfigDict()
+    a.flip_probability = 0.5
+    # Random crop to between this share of each side and all of it, resized back.
+    a.min_crop_scale = 0.8
+    # Colour jitter: strengths (0: off) and the probability of applying it.
+    a.brightness = 0.2
+    a.contrast = 0.2
+    a.saturation = 0.2
+    a.hue = 0.05
+    a.color_probability = 0.5
+
+    c.loader = ConfigDict()
+    # Worker processes that read and augment; 0: threads of this process.
+    c.loader.num_workers = 0
+
+    c.networks = n = ConfigDict()
+    # Widths of all layers, relative to the papers'.
+    n.width_multiplier = 1.0
+    # `paper` (Li et al. 2020) or `correlation` (learns motion far sooner).
+    n.motion_net = "paper"
+    n.motion_width_multiplier = 1.0
+    # Initial value of the motion net's learned output scales.
+    n.initial_motion_scale = 0.01
+    # Padding of the depth net's convolutions: `reflect` or `zeros`.
+    n.padding = "reflect"
+    # Compute type of the networks: `float32` or `bfloat16`. Geometry stays float32.
+    n.dtype = "float32"
+    # Correlation net: largest displacement searched (x, y), in half-resolution pixels.
+    n.correlation_radius = (6, 2)
+    # Correlation net: estimate the residual after undoing the egomotion.
+    n.ego_compensation = True
+
+    c.motion_field = m = ConfigDict()
+    # Show the motion net the depth maps (an ablation of the paper switches it off).
+    m.depth_input = True
+    # Zero residual vectors shorter than the mean residual length of the image.
+    m.auto_mask = True
+    # Steps over whose second half the residual motion is switched on; 0: at once.
+    m.burnin_steps = 20000
+    # Keep residual motion only on movable objects (instance labels), dilated, pixels.
+    m.use_mask = False
+    m.mask_dilation = 8
+    # `given`, `pair` (predicted from each image pair) or `video` (one per recording).
+    m.intrinsics = "given"
+    # Number of recordings, for `video`; the training loop sets it from the data.
+    m.num_videos = 1
+    # Randomised layer norm: largest noise and the steps over which it ramps up.
+    m.norm_noise = 0.5
+    m.norm_noise_ramp_steps = 10000
+    # Divide depths and translations by the mean depth of each pair before the losses.
+    m.scale_normalization = False
+    # Resolutions on which the losses are taken, each half the one before.
+    m.num_scales = 1
+    # Target of the `log_scale_pin` loss: mean log depth.
+    m.log_depth_pin = 2.0
+    # Share of the schedule over which the motion regularisers ramp up linearly.
+    m.regularizer_ramp_steps = 0
+
+    c.loss_weights = w = ConfigDict()
+    # Li et al. 2020, with the factor 2 over the whole sum and 1/2 inside SSIM
+    # written out.
+    w.rgb = 2.0
+    w.ssim = 3.0
+    w.depth_consistency = 0.0
+    w.depth_smoothness = 0.002
+    w.rotation_cycle = 2e-3
+    w.translation_cycle = 1e-1
+    w.motion_smoothness = 2.0
+    w.motion_sparsity = 0.4
+    w.depth_variance = 0.0
+    w.depth_supervision = 0.0
+    w.log_scale_pin = 0.0
+
+    c.optimizer = o = ConfigDict()
+    o.learning_rate = 2e-4
+    # `constant`, `cosine` (to 0) or `halve_every` (halve_steps).
+    o.schedule = "constant"
+    o.warmup_steps = 0
+    o.halve_steps = 50000
+    o.b1 = 0.9
+    o.b2 = 0.999
+    # Largest global gradient norm; 0: no clipping.
+    o.clip_norm = 10.0
+    # Batches averaged for one update.
+    o.accumulate_steps = 1
+
+    c.train = t = ConfigDict()
+    # Clips per update and per accumulation step, over all devices.
+    t.batch_size = 16
+    t.num_steps = 400_000
+    # Steps between log lines, evaluations (0: only at the end), panels, checkpoints.
+    t.log_every = 100
+    t.evaluate_every = 0
+    t.checkpoint_every = 5000
+    t.keep_checkpoints = 2
+    # How many XLA devices a CPU is split into; each runs on its own thread.
+    t.cpu_devices = 1
+    # Folder of the persistent compilation cache; empty: ~/.cache/mdm_jax/xla.
+    t.compilation_cache = ""
+
+    c.evaluation = e = ConfigDict()
+    # Held-out drives to evaluate on: `validation` to choose a recipe, `test` to report.
+    e.split = "test"
+    # Ground truth is compared between these depths, metres.
+    e.min_depth = 1e-3
+    e.max_depth = 80.0
+    # Frames evaluated of each set, evenly spread; 0: all.
+    e.max_frames = 0
+    e.batch_size = 8
+    # Residual motion above this share of the camera's mean step counts as moving.
+    e.motion_threshold = 0.3
+    return c
+
+
+def _paths(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from _paths(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def flatten(config: ConfigDict) -> dict[str, object]:
+    """Returns the settings as one flat dictionary, `optimizer.b1` style keys."""
+    return dict(_paths(config))
+
+
+def validate(config: ConfigDict) -> None:
+    """Checks the names of all fields; loss names belong to the method.
+
+    Raises:
+        ValueError: a field is unknown or missing; the message names the nearest one.
+    """
+    base = flatten(base_config())
+    for name in flatten(config):
+        if name.startswith("loss_weights.") or name in base:
+            continue
+        near = difflib.get_close_matches(name, base, n=1)
+        hint = f" Did you mean config.{near[0]}?" if near else ""
+        raise ValueError(f"unknown config field: config.{name}.{hint}")
+    missing = [
+        name
+        for name in base
+        if name not in flatten(config) and not name.startswith("loss_weights.")
+    ]
+    if missing:
+        raise ValueError(
+            f"config lacks {', '.join('config.' + m for m in missing)}: start from "
+            "mdm_jax.config.base_config() and change fields of it"
+        )
+
+
+def choice(config: ConfigDict, field: str, allowed: tuple[str, ...]) -> str:
+    """Returns a string field's value.
+
+    Raises:
+        ValueError: the value is not one of `allowed`.
+    """
+    value = flatten(config)[field]
+    if value not in allowed:
+        raise ValueError(
+            f"config.{field} expects one of {', '.join(allowed)}, got {value!r}"
+        )
+    return str(value)
+
+
+def to_json(config: ConfigDict) -> str:
+    """Returns the settings as indented JSON, the form kept in a workdir."""
+    return json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
+
+
+def from_json(text: str) -> ConfigDict:
+    """Returns the settings of `to_json`; tuples come back as tuples.
+
+    Raises:
+        ValueError: the text is not such JSON.
+    """
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError(f"expected a JSON object, got {type(values).__name__}")
+    return ConfigDict(_with_tuples(values))
+
+
+def _with_tuples(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(_with_tuples(item) for item in value)
+    return value

@@ -1,0 +1,68 @@
+"""The seven depth metrics of the field, per image and without surprises.
+
+Eigen et al. 2014. Predictions are brought to the scale of the truth by the ratio of
+medians, per image, and then clipped. NumPy and float64: these numbers are quoted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+NAMES = ("abs_rel", "sq_rel", "rmse", "rmse_log", "a1", "a2", "a3")
+
+
+def valid_pixels(
+    truth: Float[np.ndarray, "h w"], *, min_depth: float, max_depth: float
+) -> Bool[np.ndarray, "h w"]:
+    """Returns where the true depth, in metres, lies strictly inside the range."""
+    return (truth > min_depth) & (truth < max_depth)
+
+
+def median_scale(
+    truth: Float[np.ndarray, "h w"],
+    prediction: Float[np.ndarray, "h w"],
+    valid: Bool[np.ndarray, "h w"],
+) -> float:
+    """Returns `median(truth) / median(prediction)` over valid pixels.
+
+    Raises:
+        ValueError: there is no valid pixel, or the prediction is not positive there.
+    """
+    if not valid.any():
+        raise ValueError("no valid pixel of true depth to scale the prediction by")
+    inside = prediction[valid]
+    if not np.isfinite(inside).all() or not (inside > 0).all():
+        raise ValueError("predicted depth expects finite positive values, got others")
+    return float(np.median(truth[valid]) / np.median(inside))
+
+
+def depth_metrics(
+    truth: Float[np.ndarray, "h w"],
+    prediction: Float[np.ndarray, "h w"],
+    valid: Bool[np.ndarray, "h w"],
+    *,
+    min_depth: float,
+    max_depth: float,
+) -> dict[str, float]:
+    """Returns abs_rel, sq_rel, rmse, rmse_log, a1, a2, a3 over the valid pixels.
+
+    Args:
+        truth: metres.
+        prediction: metres, already scaled; clipped here to the depth range.
+        valid: the pixels compared; not empty.
+        min_depth: metres.
+        max_depth: metres.
+    """
+    g = truth[valid].astype(np.float64)
+    p = np.clip(prediction[valid].astype(np.float64), min_depth, max_depth)
+    ratio = np.maximum(g / p, p / g)
+    return {
+        "abs_rel": float(np.mean(np.abs(g - p) / g)),
+        "sq_rel": float(np.mean((g - p) ** 2 / g)),
+        "rmse": float(np.sqrt(np.mean((g - p) ** 2))),
+        "rmse_log": float(np.sqrt(np.mean((np.log(g) - np.log(p)) ** 2))),
+        "a1": float(np.mean(ratio < 1.25)),
+        "a2": float(np.mean(ratio < 1.25**2)),
+        "a3": float(np.mean(ratio < 1.25**3)),
+    }

@@ -1,0 +1,362 @@
+"""How the camera and the other cars drive through a synthetic town.
+
+The camera follows the right lane, slows down in sharp bends, and now and then stops;
+standing, it sometimes looks aside and back (pure rotation). All its swaying is a
+function of the distance driven, so that a standing camera stands exactly still.
+
+Moving cars are of three kinds: one ahead that keeps its distance to the camera, from
+the side street where it turns in to the one where it turns off; oncoming ones; and
+those that cross or turn at side streets. Frames count from -`LEAD_IN`, so that traffic
+is already flowing in frame 0; nothing that a frame shows depends on how many follow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from mdm_jax.input_pipeline import synthetic_route, synthetic_world
+
+LEAD_IN = 60
+LEAD_OUT = 150
+_START = 110.0  # arc length of the camera at its first, unseen, frame
+MAX_SPEED = 1.3  # metres per frame
+
+
+@dataclasses.dataclass(frozen=True)
+class CameraPath:
+    """The camera's drive; arrays start `LEAD_IN` frames before the first frame.
+
+    Attributes:
+        s: `[m]`, distance along the route.
+        place: `[m 2]`, x and z.
+        yaw: `[m]`, viewing direction in the ground plane.
+        world_from_camera: `[m 4 4]`.
+    """
+
+    s: np.ndarray
+    place: np.ndarray
+    yaw: np.ndarray
+    world_from_camera: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Track:
+    """A moving car: its poses `[m 3]` (x, z, heading) from frame `start` on."""
+
+    car: synthetic_world.Car
+    start: int
+    poses: np.ndarray
+
+
+def route_length(num_frames: int) -> float:
+    """Returns how far the camera gets, at most, in metres."""
+    return _START + MAX_SPEED * (num_frames + LEAD_IN + LEAD_OUT)
+
+
+def drive_camera(
+    seed: Sequence[int], route: synthetic_route.Route, *, num_frames: int
+) -> CameraPath:
+    """Returns the camera's path over all frames, `LEAD_IN` before to `LEAD_OUT` after."""
+    rng = np.random.default_rng([*seed, 4])
+    s, look = _drive(rng, route, LEAD_IN + num_frames + LEAD_OUT)
+    rng = np.random.default_rng([*seed, 5])
+    phase = rng.uniform(0, 2 * math.pi, 6)
+    lateral = route.lane_offset(s) + 0.2 * np.sin(s / 19 + phase[0])
+    sway = math.radians(rng.uniform(1, 5))
+    sway = sway * np.sin(2 * math.pi * s / rng.uniform(28, 50) + phase[1])
+    pitch = math.radians(rng.uniform(-4.5, -0.5))
+    pitch = pitch + math.radians(0.5) * np.sin(s / 7 + phase[2])
+    roll = math.radians(0.5) * np.sin(s / 15 + phase[3])
+    height = rng.uniform(1.4, 1.8) + 0.02 * np.sin(s / 5 + phase[4])
+    x, z, heading = route.at(s, lateral).T
+    yaw = heading + sway + look
+    pose = np.tile(np.eye(4), (len(s), 1, 1))
+    pose[:, :3, :3] = _rotation(yaw, pitch, roll)
+    pose[:, :3, 3] = np.stack([x, -height, z], axis=-1)
+    return CameraPath(s, np.stack([x, z], axis=-1), yaw, pose)
+
+
+def _drive(rng, route, num_frames):
+    """Returns arc lengths and extra yaw angles, frame by frame."""
+    cruise = rng.uniform(0.88, 1.18)
+    phase = rng.uniform(0, 2 * math.pi)
+    s, speed = _START, cruise
+    next_stop = LEAD_IN + rng.integers(12, 70)
+    pause: list[float] = []  # yaw angles still to be shown while standing
+    distances, angles = [], []
+    for frame in range(num_frames):
+        distances.append(s)
+        angles.append(pause.pop(0) if pause and speed == 0 else 0.0)
+        if frame == next_stop:
+            pause = [0.0] * int(rng.integers(4, 8))
+            if rng.random() < 0.7:
+                turn, count = math.radians(rng.uniform(6, 10)), rng.integers(14, 19)
+                turn *= rng.choice([-1, 1])
+                pause += list(turn * np.sin(math.pi * np.arange(count) / count))
+            next_stop = frame + rng.integers(75, 130)
+        leg = route.leg_at(s + 6.0)
+        wish = cruise * (1 + 0.1 * math.sin(s / 25 + phase))
+        if leg.is_sharp and leg.bend_start - 8 < s + 6.0:
+            wish = 0.6
+        if pause:
+            wish = 0.0
+        speed += min(max(wish - speed, -0.2), 0.15)
+        s += speed
+    return np.array(distances), np.array(angles)
+
+
+def _rotation(yaw, pitch, roll):
+    """Returns Ry(yaw) Rx(pitch) Rz(roll) `[m 3 3]`: positive pitch looks up."""
+    zero, one = np.zeros_like(yaw), np.ones_like(yaw)
+
+    def stack(*rows):
+        return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+    sin, cos = np.sin, np.cos
+    about_y = stack(
+        (cos(yaw), zero, sin(yaw)), (zero, one, zero), (-sin(yaw), zero, cos(yaw))
+    )
+    about_x = stack(
+        (one, zero, zero), (zero, cos(pitch), -sin(pitch)), (zero, sin(pitch), cos(pitch))
+    )
+    about_z = stack(
+        (cos(roll), -sin(roll), zero), (sin(roll), cos(roll), zero), (zero, zero, one)
+    )
+    return about_y @ about_x @ about_z
+
+
+def make_traffic(
+    seed: Sequence[int], world: synthetic_world.World, camera: CameraPath
+) -> list[Track]:
+    """Returns the moving cars, free of collisions."""
+    traffic = _Traffic(world, camera)
+    _add_leading(np.random.default_rng([*seed, 6]), traffic)
+    _add_oncoming(np.random.default_rng([*seed, 7]), traffic)
+    streets = {}
+    for street in world.route.side_streets:
+        streets.setdefault((street.leg, street.s), []).append(street)
+    for index, group in enumerate(streets.values()):
+        _add_at_junction(np.random.default_rng([*seed, 8, index]), traffic, group)
+    return traffic.tracks
+
+
+class _Traffic:
+    """Accepts tracks that hit neither each other, the camera, nor parked cars."""
+
+    def __init__(self, world, camera):
+        self.world, self.camera, self.tracks = world, camera, []
+
+    def frame_at(self, s):
+        """First frame in which the camera has come to arc length s."""
+        return int(np.searchsorted(self.camera.s, s)) - LEAD_IN
+
+    def try_track(self, rng, start, poses, check_ends=True):
+        car = synthetic_world.make_car(
+            rng, 1 + len(self.world.parked_cars) + len(self.tracks)
+        )
+        # Frames before the drive's beginning are never seen.
+        late = max(-LEAD_IN - start, 0)
+        start, poses = start + late, poses[late:]
+        poses = poses[: len(self.camera.s) - LEAD_IN - start]
+        if len(poses) < 4 or self._collides(start, poses):
+            return False
+        if check_ends and (
+            (start > -LEAD_IN and self._in_sight(start, poses[0]))
+            or self._in_sight(start + len(poses) - 1, poses[-1])
+        ):
+            return False
+        self.tracks.append(Track(car, start, poses))
+        return True
+
+    def _collides(self, start, poses):
+        discs = _discs(poses)
+        index = np.arange(start, start + len(poses)) + LEAD_IN
+        eye, yaw = self.camera.place[index], self.camera.yaw[index]
+        ego = np.concatenate([eye, yaw[:, None]], axis=-1)
+        if _touch(discs, _discs(ego), 2.4):
+            return True
+        parked = self.world.parked
+        centre = poses[:, :2].mean(axis=0)
+        reach = np.linalg.norm(poses[:, :2] - centre, axis=-1).max() + 6
+        near = np.linalg.norm(parked[:, :2] - centre, axis=-1) < reach
+        for pose in parked[near]:
+            if _touch(discs, _discs(np.broadcast_to(pose, poses.shape)), 1.8):
+                return True
+        for other in self.tracks:
+            first = max(start, other.start)
+            last = min(start + len(poses), other.start + len(other.poses))
+            if first < last and _touch(
+                discs[first - start : last - start],
+                _discs(other.poses[first - other.start : last - other.start]),
+                2.3,
+            ):
+                return True
+        return False
+
+    def _in_sight(self, frame, pose):
+        index = frame + LEAD_IN
+        offset = pose[:2] - self.camera.place[index]
+        bearing = math.atan2(offset[0], offset[1]) - self.camera.yaw[index]
+        bearing = (bearing + math.pi) % (2 * math.pi) - math.pi
+        distance = float(np.hypot(*offset))
+        return distance < 45 and abs(bearing) < math.radians(37) + 2.5 / max(distance, 2)
+
+
+def _discs(poses):
+    """Two discs `[m 2 2]` that stand for a car."""
+    forward = np.stack([np.sin(poses[:, 2]), np.cos(poses[:, 2])], axis=-1)
+    return poses[:, None, :2] + 1.2 * forward[:, None] * np.array([[-1.0], [1.0]])
+
+
+def _touch(a, b, distance):
+    gaps = np.linalg.norm(a[:, :, None] - b[:, None], axis=-1)
+    return bool(gaps.min() < distance)
+
+
+def _follow(path, along):
+    """Returns poses at arc lengths of a path `[m 3]` (arc length, x, z); None outside."""
+    sigma, x, z = path.T
+    inside = (along >= sigma[0]) & (along <= sigma[-1])
+    if not inside.any():
+        return 0, np.zeros((0, 3))
+    first = int(np.argmax(inside))
+    along = along[inside]
+
+    def at(value):
+        return np.stack([np.interp(value, sigma, x), np.interp(value, sigma, z)], -1)
+
+    ahead, behind = at(along + 0.6), at(along - 0.6)
+    step = ahead - behind
+    heading = np.unwrap(np.arctan2(step[:, 0], step[:, 1]))
+    return first, np.concatenate([at(along), heading[:, None]], axis=-1)
+
+
+def _lane(route, start, end):
+    """Lane centres `[m 2]` along the route; driven backwards if end < start."""
+    count = max(2, int(abs(end - start) / 0.5))
+    s = np.linspace(start, end, count)
+    side = 1.0 if end > start else -1.0
+    return route.at(s, side * route.lane_offset(s))[:, :2]
+
+
+def _street_lane(street, start, end):
+    """Lane centres `[m 2]` of a side street, by distance from the route."""
+    side = 1.0 if end > start else -1.0
+    along = np.linspace(start, end, max(2, int(abs(end - start) / 0.5)))
+    x, z = street.point(along, side * min(street.half_width, 3.4) / 2)
+    return np.stack([x, z], axis=-1)
+
+
+def _join(first, second):
+    """Joins two lanes by a smooth curve."""
+    a, b = first[-1], second[0]
+    reach = 0.39 * np.linalg.norm(b - a)
+    leave = (first[-1] - first[-2]) / np.linalg.norm(first[-1] - first[-2])
+    enter = (second[1] - second[0]) / np.linalg.norm(second[1] - second[0])
+    w = np.linspace(0, 1, 24)[1:-1, None]
+    curve = (
+        (1 - w) ** 3 * a
+        + 3 * (1 - w) ** 2 * w * (a + reach * leave)
+        + 3 * (1 - w) * w**2 * (b - reach * enter)
+        + w**3 * b
+    )
+    return np.concatenate([first, curve, second])
+
+
+def _measured(points, origin_index, origin):
+    """Puts arc lengths before points, `origin` at the given point."""
+    step = np.linalg.norm(np.diff(points, axis=0), axis=-1)
+    sigma = np.concatenate([np.zeros(1), np.cumsum(step)])
+    sigma = sigma - sigma[origin_index] + origin
+    return np.concatenate([sigma[:, None], points], axis=-1)
+
+
+def _mouth(route, street):
+    """Where turning begins: distances from the crossing, along route and street."""
+    along_street = route.leg_at(street.s).half_width + 3.5
+    return street.half_width + 4.0, along_street
+
+
+def _add_leading(rng, traffic):
+    """Cars ahead of the camera, one after the other, each for 60 to 250 metres."""
+    route, camera = traffic.world.route, traffic.camera
+    turns = [street for street in route.side_streets if street.side != 0]
+    join = None  # the first one is there from the beginning
+    while True:
+        gap = rng.uniform(8.5, 16.0)
+        sway = rng.uniform(0.5, 2.0) if rng.random() < 0.5 else 0.0
+        wave = 2 * math.pi * camera.s / rng.uniform(40, 80) + rng.uniform(0, 6)
+        along = camera.s + gap + sway * np.sin(wave)
+        begin = along[0] if join is None else join.s
+        leave_after = begin + rng.uniform(60, 250)
+        later = [street for street in turns if street.s > leave_after]
+        if not later:
+            return
+        leave = later[0]
+        off, street_off = _mouth(route, leave)
+        start = begin if join is None else begin + _mouth(route, join)[0]
+        main = _lane(route, start, leave.s - off)
+        out = _street_lane(leave, street_off, leave.length - 5)
+        points, origin = _join(main, out), 0
+        if join is not None:
+            _, street_on = _mouth(route, join)
+            into = _street_lane(join, min(45.0, join.length - 5), street_on)
+            origin = len(into) + 22
+            points = _join(into, points)
+        first, poses = _follow(_measured(points, origin, start), along)
+        traffic.try_track(rng, first - LEAD_IN, poses, check_ends=False)
+        following = [street for street in turns if street.s >= leave.s]
+        if not following:
+            return
+        join = following[0]
+
+
+def _add_oncoming(rng, traffic):
+    camera, route = traffic.camera, traffic.world.route
+    meeting = -LEAD_IN
+    while True:
+        meeting += int(rng.integers(12, 36))
+        if meeting + LEAD_IN >= len(camera.s):
+            return
+        speed = rng.uniform(0.4, 1.1)
+        frames = np.arange(meeting - 75, meeting + 12)
+        s = camera.s[meeting + LEAD_IN] - speed * (frames - meeting)
+        keep = (s > 2) & (s < camera.s[-1] + 90)
+        pose = route.at(s[keep], -route.lane_offset(s[keep]))
+        pose[:, 2] += math.pi
+        if keep.any():
+            traffic.try_track(rng, int(frames[keep][0]), pose)
+
+
+def _add_at_junction(rng, traffic, streets):
+    """Cars that cross the route, or turn into or out of it, ahead of the camera."""
+    route = traffic.world.route
+    accepted = 0
+    for _ in range(10):
+        street = streets[rng.integers(len(streets))]
+        off, street_off = _mouth(route, street)
+        other = streets[-1 - streets.index(street)]
+        # The lane driven in from, and the lane driven out by.
+        into = _street_lane(street, min(48.0, street.length - 5), street_off)
+        ways = ["cross"] * 3 * (other is not street) + ["in"] * 2 + ["out"] * 2
+        way = ways[rng.integers(len(ways))]
+        if street.side == 0:
+            continue
+        if way == "cross":
+            out = _street_lane(other, street_off, min(48.0, other.length - 5))
+        elif way == "in":
+            out = _lane(route, street.s - off, street.s - 90)
+        else:
+            into = _lane(route, street.s + 80, street.s + off)
+            out = _street_lane(street, street_off, min(48.0, street.length - 5))
+        path = _measured(_join(into, out), len(into) + 11, 0.0)
+        arrival = traffic.frame_at(street.s - rng.uniform(9, 26))
+        frames = np.arange(arrival - 110, arrival + 111)
+        first, poses = _follow(path, rng.uniform(0.4, 0.9) * (frames - arrival))
+        accepted += traffic.try_track(rng, int(frames[first]), poses)
+        if accepted == 2:
+            return

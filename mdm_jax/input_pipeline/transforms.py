@@ -1,0 +1,138 @@
+"""Changes of a sample in which the image and everything tied to its pixels move along.
+
+A *sample* is a dictionary of NumPy arrays for one clip of `t` frames:
+
+| key                 | array                                                        |
+|---------------------|--------------------------------------------------------------|
+| `frames`            | uint8 or float32 `[t h w 3]`                                 |
+| `intrinsics`        | `[3 3]`, pixels of these frames, pixel centres at integers   |
+| `depth`             | optional `[t h w]`, camera z, 0 where unknown                |
+| `instance_labels`   | optional integer `[t h w]`                                   |
+| `world_from_camera` | optional `[t 4 4]`                                           |
+
+Every function returns a new dictionary, leaves its argument as it is, and passes other
+keys on. The law they all obey: a 3D point given in the camera frame projects, with the
+new intrinsics, to where its colour is in the new image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mdm_jax.geometry import intrinsics
+
+Sample = dict[str, Any]
+
+_LABEL_MAPS = ("depth", "instance_labels")
+
+
+def crop(
+    sample: Mapping[str, Any], *, x0: int, y0: int, size: tuple[int, int]
+) -> Sample:
+    """Returns the window of a size (height, width) whose top-left pixel is (x0, y0).
+
+    The arrays are views of the ones given.
+
+    Raises:
+        ValueError: the window is empty or leaves the image.
+    """
+    height, width = sample["frames"].shape[1:3]
+    if not (0 <= x0 < x0 + size[1] <= width and 0 <= y0 < y0 + size[0] <= height):
+        raise ValueError(
+            f"crop of {size[1]} x {size[0]} pixels at ({x0}, {y0}) does not fit in an"
+            f" image of {width} x {height} (width x height)"
+        )
+    cropped = dict(sample)
+    for key in ("frames", *_LABEL_MAPS):
+        if key in cropped:
+            cropped[key] = cropped[key][:, y0 : y0 + size[0], x0 : x0 + size[1]]
+    cropped["intrinsics"] = intrinsics.crop(sample["intrinsics"], x0=x0, y0=y0)
+    return cropped
+
+
+def resize(sample: Mapping[str, Any], size: tuple[int, int]) -> Sample:
+    """Returns the sample at a size (height, width), by the half-pixel rule.
+
+    Frames are averaged over areas when they shrink (no aliasing) and interpolated
+    linearly when they grow. Depth and labels take the nearest pixel: a mean of two
+    surfaces or of two ids would be neither.
+    """
+    from_size = sample["frames"].shape[1:3]
+    resized = dict(sample)
+    if tuple(size) == from_size:
+        return resized
+    resized["frames"] = np.stack(
+        [resize_image(frame, size) for frame in sample["frames"]]
+    )
+    rows, columns = (
+        np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.int64), old - 1)
+        for new, old in zip(size, from_size, strict=True)
+    )
+    for key in _LABEL_MAPS:
+        if key in resized:
+            resized[key] = sample[key][:, rows[:, None], columns[None, :]]
+    resized["intrinsics"] = intrinsics.resize(
+        sample["intrinsics"], from_size=from_size, to_size=(size[0], size[1])
+    )
+    return resized
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns an image `[h w]` or `[h w c]` at a size (height, width), antialiased."""
+    # INTER_AREA averages only if no side grows, so what shrinks is shrunk first.
+    shrunk = tuple(np.minimum(image.shape[:2], size).tolist())
+    if shrunk != image.shape[:2]:
+        image = cv2.resize(image, shrunk[::-1], interpolation=cv2.INTER_AREA)
+    if shrunk != tuple(size):
+        image = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return image
+
+
+def flip_horizontal(sample: Mapping[str, Any]) -> Sample:
+    """Returns the sample as seen in a mirror: left and right exchanged.
+
+    The mirrored camera sees the mirrored point S X with S = diag(-1, 1, 1), and its
+    principal point is (w - 1) - cx. Poses become S P S with S = diag(-1, 1, 1, 1) on
+    both sides, so they stay rigid (no reflection); the mirrored world has its own
+    x axis reversed too. Then `P_a^-1 P_b` becomes `S (P_a^-1 P_b) S`: turning left
+    becomes turning right.
+    """
+    flipped = dict(sample)
+    flipped["frames"] = np.stack([cv2.flip(frame, 1) for frame in sample["frames"]])
+    for key in _LABEL_MAPS:
+        if key in flipped:
+            flipped[key] = np.ascontiguousarray(sample[key][:, :, ::-1])
+    flipped["intrinsics"] = intrinsics.flip_horizontal(
+        sample["intrinsics"], width=sample["frames"].shape[2]
+    )
+    if "world_from_camera" in flipped:
+        mirror = np.array([-1, 1, 1, 1], flipped["world_from_camera"].dtype)
+        # S P S scales rows by S and columns by S.
+        signs = mirror[:, None] * mirror[None, :]
+        flipped["world_from_camera"] = sample["world_from_camera"] * signs[None]
+    return flipped
+
+
+def transform_colors(sample: Mapping[str, Any], matrix: np.ndarray) -> Sample:
+    """Returns the sample with every RGB colour c in [0, 1] replaced by `A c + b`.
+
+    Args:
+        sample: with uint8 or [0, 1] float frames.
+        matrix: `[3 4]`, A and b side by side, the same for all frames of the clip.
+
+    Colours that leave [0, 1] are clipped.
+    """
+    frames = np.ascontiguousarray(sample["frames"])
+    matrix = np.asarray(matrix, np.float64)
+    if frames.dtype == np.uint8:
+        matrix = matrix * np.array([1, 1, 1, 255.0])[None, :]
+    num_frames, height, width, _ = frames.shape
+    # One tall image: colours do not know their neighbours.
+    colors = cv2.transform(frames.reshape(num_frames * height, width, 3), matrix)
+    if frames.dtype != np.uint8:
+        colors = np.clip(colors, 0, 1)
+    return {**sample, "frames": colors.reshape(frames.shape)}

@@ -1,0 +1,86 @@
+"""What two frames say of one scene agrees: depth, and motion forth and back.
+
+Notation: (R_ab, T_ab) moves points of the target frame a to the source frame b,
+(R_ba, T_ba) back; p' is where pixel p lands in b, and T_ba<p'> the backward motion
+sampled there. Z' and D^_b as in `masking`.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from mdm_jax import numerics
+from mdm_jax.losses import masking
+
+# Squared motion below which forth and back are not compared: 1e-6 rad is the rounding
+# of a float32 rotation matrix, and the cycle errors have gradients like 1 / |motion|.
+_LEAST_SQUARED_MOTION = 1e-12
+
+
+def depth_consistency(
+    mask: Bool[Array, "*n h w"],
+    sampled_depth: Float[Array, "*n h w"],
+    projected_depth: Float[Array, "*n h w"],
+) -> Float[Array, ""]:
+    """Returns the mean over all pixels of the masked depth difference.
+
+    Gradients flow into both depths as given. In Li et al. 2020 the source's depth map
+    is stopped *before* it is sampled, so that `sampled_depth` moves with p' only.
+
+    Args:
+        mask: the occlusion mask O.
+        sampled_depth: D^_b; may be non-finite where masked out.
+        projected_depth: Z'; may be non-finite where masked out.
+    """
+    # mean O |D^_b - Z'|
+    difference = masking.zero_outside(mask, sampled_depth - projected_depth)
+    return jnp.mean(numerics.safe_abs(difference))
+
+
+def rotation_cycle(
+    rotation_ab: Float[Array, "*n 3 3"], rotation_ba: Float[Array, "*n 3 3"]
+) -> Float[Array, ""]:
+    """Returns how far the rotations forth and back are from cancelling.
+
+    Relative to the rotations themselves, so that it is not lowered by rotating less:
+    0 for inverse rotations, 1 if one of them is the identity, about 2 for equal small
+    ones. 0 without gradient if neither rotates (Li et al. 2020, eq. 6, first term).
+    """
+    identity = jnp.broadcast_to(jnp.eye(3, dtype=rotation_ab.dtype), rotation_ab.shape)
+
+    def squared(matrix: Array) -> Array:
+        return jnp.sum(jnp.square(matrix - identity), axis=(-2, -1))
+
+    # |R_ab R_ba - 1|^2 / (|R_ab - 1|^2 + |R_ba - 1|^2)
+    error = squared(numerics.matmul(rotation_ab, rotation_ba))
+    scale = squared(rotation_ab) + squared(rotation_ba)
+    return jnp.mean(error / (scale + _LEAST_SQUARED_MOTION))
+
+
+def translation_cycle(
+    rotation_ab: Float[Array, "*n 3 3"],
+    translation_ab: Float[Array, "*n h w 3"],
+    translation_ba_warped: Float[Array, "*n h w 3"],
+    mask: Bool[Array, "*n h w"],
+) -> Float[Array, ""]:
+    """Returns how far the translation fields forth and back are from cancelling.
+
+    Relative to the translations themselves, per pixel; mean over all pixels, zero
+    where masked out (Li et al. 2020, eq. 6, second term).
+
+    Args:
+        rotation_ab: R_ab.
+        translation_ab: T_ab, egomotion and object motion together.
+        translation_ba_warped: T_ba<p'>, sampled at pixels p' that carry no gradient;
+            may be non-finite where masked out.
+        mask: the occlusion mask O.
+    """
+    forth = masking.zero_outside(mask, translation_ab)
+    back = masking.zero_outside(mask, translation_ba_warped)
+    # R_ab T_ba<p'> + T_ab
+    residual = numerics.matvec(rotation_ab[..., None, None, :, :], back) + forth
+    # mean O |R_ab T_ba<p'> + T_ab|^2 / (|T_ab|^2 + |T_ba<p'>|^2)
+    error = jnp.sum(jnp.square(residual), axis=-1)
+    scale = jnp.sum(jnp.square(forth) + jnp.square(back), axis=-1)
+    return jnp.mean(error / (scale + _LEAST_SQUARED_MOTION))

@@ -1,0 +1,50 @@
+"""Depth changes little where the image does.
+
+Notation: d is disparity divided by its mean over the image, du and dv are differences
+between horizontal and vertical neighbours.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mdm_jax import numerics
+
+
+def edge_aware_disparity(
+    depth: Float[Array, "*n h w"], image: Float[Array, "*n h w c"]
+) -> Float[Array, ""]:
+    """Returns the first-order smoothness of disparity, less at edges of the image.
+
+    Dividing by the mean makes it independent of the scale of depth; without that it
+    is lowered by moving everything away (Li et al. 2020, eq. 5).
+
+    Args:
+        depth: positive, of any scale.
+        image: the frame the depth belongs to, in [0, 1].
+
+    Raises:
+        ValueError: the image has fewer than two rows or columns.
+    """
+    if min(depth.shape[-2:]) < 2:
+        raise ValueError(
+            f"depth expects [*n h w] of at least 2x2 pixels, got {depth.shape}: use "
+            "fewer scales or larger images"
+        )
+    disparity = numerics.safe_divide(1.0, depth)
+    mean = jnp.mean(disparity, axis=(-2, -1))
+    # d = (1/D) / <1/D>
+    # mean |du d| exp(-mean_c |du I|) + mean |dv d| exp(-mean_c |dv I|)
+    # Divided by <1/D> last: fused into the differences, its rounding would leave
+    # gradients of random sign on a constant map.
+    horizontal = numerics.safe_abs(jnp.diff(disparity, axis=-1))
+    horizontal = horizontal * _flatness(jnp.diff(image, axis=-2))
+    vertical = numerics.safe_abs(jnp.diff(disparity, axis=-2))
+    vertical = vertical * _flatness(jnp.diff(image, axis=-3))
+    total = jnp.mean(horizontal, axis=(-2, -1)) + jnp.mean(vertical, axis=(-2, -1))
+    return jnp.mean(numerics.safe_divide(total, mean))
+
+
+def _flatness(image_difference: Array) -> Array:
+    return jnp.exp(-jnp.mean(numerics.safe_abs(image_difference), axis=-1))

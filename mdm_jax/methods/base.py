@@ -1,0 +1,80 @@
+"""A method is three pure functions; everything else is shared.
+
+The trainer, the evaluator and the exporter know a method only as this named tuple. A
+third method is one new file that builds it, and one line in `methods/__init__.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import jax
+
+from mdm_jax.structs import Batch, Prediction
+
+Variables = dict[str, Any]
+
+
+class InitFn(Protocol):
+    """Returns fresh variables (`params` and other collections) for such batches."""
+
+    def __call__(self, rng: jax.Array, batch: Batch) -> Variables: ...
+
+
+class PredictFn(Protocol):
+    """Returns the prediction and the updated non-parameter collections.
+
+    `step` drives what is ramped during training (burn-in, noise); None means that all
+    ramps are complete. `rngs` holds the stream `noise` and is needed when training.
+    """
+
+    def __call__(
+        self,
+        variables: Variables,
+        batch: Batch,
+        *,
+        step: jax.Array | None = None,
+        train: bool = False,
+        rngs: dict[str, jax.Array] | None = None,
+    ) -> tuple[Prediction, Variables]: ...
+
+
+class LossTermsFn(Protocol):
+    """Returns the unweighted terms of the objective, one scalar for each name."""
+
+    def __call__(
+        self, prediction: Prediction, batch: Batch, step: jax.Array
+    ) -> dict[str, jax.Array]: ...
+
+
+class Method(NamedTuple):
+    """A way to learn depth and motion, see the module's docstring."""
+
+    init: InitFn
+    predict: PredictFn
+    loss_terms: LossTermsFn
+
+
+def total_loss(
+    terms: dict[str, jax.Array], weights: dict[str, float]
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Returns the weighted sum and the weighted terms.
+
+    Terms of weight 0 are still reported but cost no backward pass.
+
+    Raises:
+        ValueError: the names of terms and weights differ; both sides are named.
+    """
+    unknown = sorted(set(weights) - set(terms))
+    unweighted = sorted(set(terms) - set(weights))
+    if unknown or unweighted:
+        raise ValueError(
+            "config.loss_weights must name exactly the method's loss terms: "
+            f"unknown {unknown or 'none'}, without a weight {unweighted or 'none'}; "
+            f"the terms are {sorted(terms)}"
+        )
+    weighted = {
+        name: weights[name] * term if weights[name] else jax.lax.stop_gradient(term)
+        for name, term in terms.items()
+    }
+    return sum(weighted[name] for name in terms if weights[name]), weighted

@@ -1,0 +1,405 @@
+"""Method A: depth, egomotion and a dense translation field from frame pairs.
+
+Li et al. 2020, *Unsupervised Monocular Depth Learning in Dynamic Scenes*. A depth net
+sees each frame alone; a motion net sees two frames and their depth and gives the
+camera's rotation R and translation T_ego and, for every pixel, a residual translation
+T_obj, so that T(u, v) = T_obj(u, v) + T_ego (eq. 1). No masks are needed: group
+smoothness and an L1/2 sparsity keep T_obj to what moves by itself.
+
+Notation: a is the target frame of a directed pair and b its source; both directions
+of every adjacent pair are used. `n` directed pairs per clip, `m = b n` of a batch.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from mdm_jax import config as config_lib
+from mdm_jax import numerics
+from mdm_jax.geometry import intrinsics as intrinsics_lib
+from mdm_jax.geometry import motion as motion_lib
+from mdm_jax.geometry import pose as pose_lib
+from mdm_jax.geometry import sampling, warp
+from mdm_jax.losses import (
+    consistency,
+    depth_priors,
+    masking,
+    motion_regularizers,
+    photometric,
+    pyramid,
+    smoothness,
+)
+from mdm_jax.methods.base import Method, Variables
+from mdm_jax.networks import correlation_net, depth_net, intrinsics_head
+from mdm_jax.networks import motion_field_net
+from mdm_jax.structs import Batch, Motion, Prediction
+
+Array = jax.Array
+
+
+# --- The module that owns all parameters ---------------------------------------------
+
+
+class MotionFieldModel(nn.Module):
+    """Depth net, motion net and, where intrinsics are learned, their head."""
+
+    config: ml_collections.FrozenConfigDict
+    num_videos: int = 1
+
+    def setup(self):
+        networks = self.config.networks
+        dtype = jnp.dtype(networks.dtype)
+        self.depth_net = depth_net.DepthNet(
+            width_multiplier=networks.width_multiplier,
+            padding=networks.padding,
+            dtype=dtype,
+        )
+        if networks.motion_net == "paper":
+            self.motion_net = motion_field_net.PaperMotionNet(
+                width_multiplier=networks.motion_width_multiplier,
+                depth_input=self.config.motion_field.depth_input,
+                initial_scale=networks.initial_motion_scale,
+                dtype=dtype,
+            )
+        else:
+            self.motion_net = correlation_net.CorrelationMotionNet(
+                width_multiplier=networks.motion_width_multiplier,
+                radius=tuple(networks.correlation_radius),
+                ego_compensation=networks.ego_compensation,
+                initial_scale=networks.initial_motion_scale,
+                dtype=dtype,
+            )
+        if self.config.motion_field.intrinsics == "pair":
+            self.intrinsics_head = intrinsics_head.PairIntrinsics()
+        elif self.config.motion_field.intrinsics == "video":
+            self.intrinsics_head = intrinsics_head.VideoIntrinsics(self.num_videos)
+
+    def __call__(self, batch: Batch, *, step: Array | None, train: bool) -> Prediction:
+        options = self.config.motion_field
+        num_clips, num_frames, height, width, _ = batch.frames.shape
+        depth = self.depth_net(
+            batch.frames.reshape(-1, height, width, 3),
+            noise_stddev=_norm_noise(options, step),
+            train=train,
+        ).reshape(num_clips, num_frames, height, width)
+        if num_frames == 1:
+            return Prediction(depth=depth, intrinsics=batch.intrinsics)
+
+        first, second = range(num_frames - 1), range(1, num_frames)
+        target_index = (*first, *second)
+        source_index = (*second, *first)
+        # Pairs lead: the first half of the flat axis is (a, b), the second (b, a).
+        target, source = list(target_index), list(source_index)
+        frames = batch.frames.swapaxes(0, 1)
+        depths = depth.swapaxes(0, 1)
+        num_pairs = len(target)
+        intrinsics = _repeat(batch.intrinsics, num_pairs)
+        output = self.motion_net(
+            _flatten(frames[jnp.array(target)]),
+            _flatten(depths[jnp.array(target)]),
+            _flatten(frames[jnp.array(source)]),
+            _flatten(depths[jnp.array(source)]),
+            intrinsics,
+            inverse_warp=_ego_warp,
+            both_directions=True,
+        )
+
+        def by_clip(x: Array) -> Array:
+            return x.reshape(num_pairs, num_clips, *x.shape[1:]).swapaxes(0, 1)
+
+        residual = by_clip(output.residual)
+        if options.auto_mask:
+            residual = auto_mask(residual)
+        residual = residual * _burnin(options, step)
+        if options.use_mask:
+            if batch.instance_labels is None:
+                raise ValueError(
+                    "config.motion_field.use_mask needs instance_labels in every "
+                    "batch, got none: give a data set with masks or switch it off"
+                )
+            movable = masking.movable_mask(
+                _flatten(batch.instance_labels), dilation=options.mask_dilation
+            ).reshape(num_clips, num_frames, height, width)
+            residual = residual * movable[:, jnp.array(target), ..., None]
+
+        learned = batch.intrinsics
+        if options.intrinsics == "pair":
+            parameters = self.intrinsics_head(output.bottleneck, (height, width))
+            learned = _matrix(jnp.mean(by_clip(parameters), axis=1))
+        elif options.intrinsics == "video":
+            if batch.video_index is None:
+                raise ValueError(
+                    "config.motion_field.intrinsics=video needs video_index in batches"
+                )
+            parameters = self.intrinsics_head(batch.video_index, (height, width))
+            learned = _matrix(parameters)
+
+        egomotion = pose_lib.from_euler(
+            by_clip(output.angles), by_clip(output.translation)
+        )
+        return Prediction(
+            depth=depth,
+            intrinsics=learned,
+            egomotion=egomotion,
+            motion=motion_lib.total(egomotion, residual),
+            residual_translation=residual,
+            target_index=target_index,
+            source_index=source_index,
+        )
+
+
+def auto_mask(residual: Array) -> Array:
+    """Returns the field with vectors shorter than the image's mean length set to 0.
+
+    Args:
+        residual: `[* h w 3]`. The threshold is per image; the published code's spans
+            the batch.
+    """
+    length = numerics.safe_norm(jax.lax.stop_gradient(residual))
+    keep = length > jnp.mean(length, axis=(-2, -1), keepdims=True)
+    return jnp.where(keep[..., None], residual, 0.0)
+
+
+def _norm_noise(options, step: Array | None) -> Array | float:
+    if step is None or not options.norm_noise:
+        return 0.0
+    ramp = jnp.minimum(step / max(options.norm_noise_ramp_steps, 1), 1.0)
+    return options.norm_noise * jnp.square(ramp)
+
+
+def _burnin(options, step: Array | None) -> Array | float:
+    if step is None or not options.burnin_steps:
+        return 1.0
+    return jnp.clip(2.0 * step / options.burnin_steps - 1.0, 0.0, 1.0)
+
+
+def _ego_warp(
+    source: Array,
+    target_depth: Array,
+    angles: Array,
+    translation: Array,
+    intrinsics: Array,
+) -> tuple[Array, Array, Array]:
+    """Returns the source as seen from the target if only the camera had moved.
+
+    Args:
+        source: `[m h w c]`.
+        target_depth: `[m h w]`.
+        angles: `[m 3]`, of the rotation `source_from_target`.
+        translation: `[m 3]`.
+        intrinsics: `[m 3 3]`, in pixels of these images.
+
+    Returns:
+        Values `[m h w c]`, depth in the source frame `[m h w]` and validity `[m h w]`.
+    """
+
+    def one(source, target_depth, angles, translation, intrinsics):
+        egomotion = pose_lib.from_euler(angles, translation)
+        motion = motion_lib.ego_only(egomotion, target_depth.shape)
+        warped = warp.inverse_warp(source, target_depth, motion, intrinsics)
+        return warped.image, warped.depth, warped.valid
+
+    return jax.vmap(one)(source, target_depth, angles, translation, intrinsics)
+
+
+def _flatten(x: Array) -> Array:
+    return x.reshape(-1, *x.shape[2:])
+
+
+def _repeat(x: Array, times: int) -> Array:
+    return jnp.tile(x, (times,) + (1,) * (x.ndim - 1))
+
+
+def _matrix(parameters: Array) -> Array:
+    fx, fy, cx, cy = jnp.moveaxis(parameters, -1, 0)
+    return intrinsics_lib.matrix(fx, fy, cx, cy)
+
+
+# --- The objective -------------------------------------------------------------------
+
+
+def loss_terms(
+    prediction: Prediction,
+    batch: Batch,
+    step: Array,
+    *,
+    options: ml_collections.FrozenConfigDict,
+    wrap_smoothness: bool = False,
+) -> dict[str, Array]:
+    """Returns the terms of the objective of Li et al. 2020, unweighted.
+
+    Each is a mean over clips, directions and pixels (not over masks).
+
+    Args:
+        prediction: of `MotionFieldModel`.
+        batch: the frames explained.
+        step: for the ramp of the motion regularisers.
+        options: `config.motion_field`.
+        wrap_smoothness: differences of the field wrap around the image border.
+    """
+    depth, intrinsics = prediction.depth, prediction.intrinsics
+    translation = prediction.motion.translation
+    residual = prediction.residual_translation
+    if options.scale_normalization:
+        # One scale per clip: the published code's spans the batch.
+        scale = jnp.mean(depth, axis=(1, 2, 3), keepdims=True)
+        depth = depth / scale
+        translation = translation / scale[..., None]
+        residual = residual / scale[..., None]
+    rotation = _flatten(prediction.egomotion.rotation)
+    reverse = _reverse_index(prediction)
+    reverse_rotation = _flatten(prediction.egomotion.rotation[:, reverse])
+
+    terms: dict[str, Array] = {}
+    scales = pyramid.pyramid(
+        batch.frames, depth[..., None], translation, num_scales=options.num_scales
+    )
+    for level, (frames_s, depth_s, translation_s) in enumerate(scales):
+        if level:
+            # Exactly half: a last odd row or column is not part of the coarse image.
+            intrinsics = intrinsics_lib.resize(
+                intrinsics, from_size=(2, 2), to_size=(1, 1)
+            )
+        level_terms = _reconstruction_terms(
+            frames_s,
+            depth_s[..., 0],
+            rotation,
+            translation_s,
+            reverse_rotation,
+            intrinsics,
+            prediction,
+            reverse,
+        )
+        for name, value in level_terms.items():
+            terms[name] = terms.get(name, 0.0) + 2.0**-level * value
+    terms["rotation_cycle"] = consistency.rotation_cycle(rotation, reverse_rotation)
+
+    # Motion regularisers, eqs. 2 and 3, on the normalised residual field.
+    ramp = jnp.minimum(step / max(options.regularizer_ramp_steps, 1), 1.0)
+    field = motion_regularizers.normalize(_flatten(residual), _flatten(translation))
+    terms["motion_smoothness"] = ramp * motion_regularizers.group_smoothness(
+        field, wrap=wrap_smoothness
+    )
+    terms["motion_sparsity"] = ramp * motion_regularizers.sparsity(field)
+
+    terms["depth_variance"] = depth_priors.depth_variance(_flatten(depth))
+    terms["log_scale_pin"] = depth_priors.log_scale_pin(
+        _flatten(prediction.depth), options.log_depth_pin
+    )
+    terms["depth_supervision"] = (
+        depth_priors.sparse_depth_l1(_flatten(prediction.depth), _flatten(batch.depth))
+        if batch.depth is not None
+        else jnp.zeros(())
+    )
+    return terms
+
+
+def _reconstruction_terms(
+    frames: Array,
+    depth: Array,
+    rotation_ab: Array,
+    translation: Array,
+    rotation_ba: Array,
+    intrinsics: Array,
+    prediction: Prediction,
+    reverse: Array,
+) -> dict[str, Array]:
+    """Returns the terms that compare b, warped, with a, at one resolution.
+
+    Args:
+        frames: `[b t h w 3]`.
+        depth: `[b t h w]`.
+        rotation_ab: `[m 3 3]`.
+        translation: `[b n h w 3]`, total.
+        rotation_ba: `[m 3 3]`.
+        intrinsics: `[b 3 3]`.
+        prediction: for its pair indices.
+        reverse: `[n]`, index of each pair's opposite direction.
+    """
+    target = jnp.array(prediction.target_index)
+    source = jnp.array(prediction.source_index)
+    image_a, image_b = _flatten(frames[:, target]), _flatten(frames[:, source])
+    depth_a = _flatten(depth[:, target])
+    depth_b = jax.lax.stop_gradient(_flatten(depth[:, source]))
+    translation_ab = _flatten(translation)
+    translation_ba = _flatten(translation[:, reverse])
+    pair_intrinsics = jnp.repeat(intrinsics, len(target), axis=0)
+
+    # I^_b = I_b<p'> and D^_b = D_b<p'> share one gather.
+    warped = jax.vmap(warp.inverse_warp)(
+        jnp.concatenate([image_b, depth_b[..., None]], axis=-1),
+        depth_a,
+        Motion(rotation_ab[:, None, None], translation_ab),
+        pair_intrinsics,
+    )
+    image_warped, depth_warped = warped.image[..., :3], warped.image[..., 3]
+
+    # O and W carry no gradient.
+    in_front = masking.in_front(warped.valid, warped.depth, depth_warped)
+    weight = masking.proximity_weight(warped.valid, warped.depth, depth_warped)
+    # T_ba<p'>: a gradient to the field, none through p'.
+    reverse_warped = jax.vmap(sampling.bilinear)(
+        translation_ba, jax.lax.stop_gradient(warped.pixels)
+    ).values
+    return {
+        "rgb": photometric.masked_l1(image_a, image_warped, in_front),
+        "ssim": photometric.weighted_ssim_loss(image_a, image_warped, weight),
+        "depth_consistency": consistency.depth_consistency(
+            in_front, depth_warped, warped.depth
+        ),
+        "translation_cycle": consistency.translation_cycle(
+            rotation_ab, translation_ab, reverse_warped, in_front
+        ),
+        "depth_smoothness": smoothness.edge_aware_disparity(
+            _flatten(depth), _flatten(frames)
+        ),
+    }
+
+
+def _reverse_index(prediction: Prediction) -> Array:
+    """Returns `[n]`: the index of the pair that has target and source exchanged."""
+    pairs = list(zip(prediction.target_index, prediction.source_index, strict=True))
+    return jnp.array([pairs.index((source, target)) for target, source in pairs])
+
+
+# --- Assembly ------------------------------------------------------------------------
+
+
+def create(config: ml_collections.ConfigDict) -> Method:
+    """Returns method A as configured by `networks` and `motion_field`.
+
+    Raises:
+        ValueError: an option has a value that does not exist.
+    """
+    config_lib.choice(config, "networks.motion_net", ("paper", "correlation"))
+    config_lib.choice(config, "networks.padding", ("reflect", "zeros"))
+    config_lib.choice(config, "networks.dtype", ("float32", "bfloat16"))
+    config_lib.choice(config, "motion_field.intrinsics", ("given", "pair", "video"))
+    if config.networks.motion_net != "paper" and not config.motion_field.depth_input:
+        raise ValueError(
+            "config.motion_field.depth_input=False is an ablation of "
+            "networks.motion_net=paper; the correlation net needs depth"
+        )
+    frozen = ml_collections.FrozenConfigDict(config)
+    model = MotionFieldModel(frozen, num_videos=config.motion_field.num_videos)
+
+    def init(rng: Array, batch: Batch) -> Variables:
+        return model.init({"params": rng, "noise": rng}, batch, step=None, train=False)
+
+    def predict(variables, batch, *, step=None, train=False, rngs=None):
+        return model.apply(variables, batch, step=step, train=train, rngs=rngs), {}
+
+    return Method(
+        init=init,
+        predict=predict,
+        loss_terms=functools.partial(
+            loss_terms,
+            options=frozen.motion_field,
+            wrap_smoothness=config.loss_weights.get("motion_sparsity", 0) == 0,
+        ),
+    )

@@ -1,0 +1,86 @@
+"""The depth net: one image in, one depth map of the same size out.
+
+Li et al. 2020: a U-Net on a ResNet encoder, `D = softplus(unet(2 I - 1))`. A side that
+is no multiple of 32 is padded by at most one pixel per level, in the encoder, and
+cropped again at the same level of the decoder. That costs less than padding the image,
+and no invented pixel enters the norms' statistics.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mdm_jax.networks import layers, resnet
+
+_DECODER_WIDTHS = (256, 128, 64, 32, 16)
+_PADDINGS = ("reflect", "zeros")
+
+
+class DepthNet(nn.Module):
+    """A depth net; its scale is arbitrary.
+
+    Attributes:
+        width_multiplier: scales all widths.
+        padding: of the decoder's 3x3 convolutions, "reflect" or "zeros".
+        encoder_depth: 18, 34 or 50.
+        min_depth: added to the softplus, in depth units, so that 1 / depth is bounded.
+        dtype: of the convolutions; parameters and result are float32.
+    """
+
+    width_multiplier: float = 1.0
+    padding: str = "reflect"
+    encoder_depth: int = 18
+    min_depth: float = 1e-3
+    dtype: layers.Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        image: Float[Array, "b h w 3"],
+        *,
+        noise_stddev: Array | float = 0.0,
+        train: bool = False,
+    ) -> Float[Array, "b h w"]:
+        """Returns depth, positive, float32.
+
+        Args:
+            image: colours in [0, 1].
+            noise_stddev: sigma of the randomised layer norm, a scalar; the schedule
+                `0.5 min(step / 10000, 1)^2` is the caller's.
+            train: whether the norms are noisy; needs the random stream "noise".
+
+        Raises:
+            ValueError: for an unknown padding.
+        """
+        if self.padding not in _PADDINGS:
+            raise ValueError(
+                f"depth net padding expects one of {_PADDINGS}, got {self.padding!r}"
+            )
+        skips = resnet.ResNetEncoder(
+            self.encoder_depth, self.width_multiplier, self.dtype, name="encoder"
+        )(layers.centered(image), noise_stddev=noise_stddev, train=train)
+        x = skips.pop()
+        for stage, base_width in enumerate(_DECODER_WIDTHS):
+            width = layers.scaled_width(base_width, self.width_multiplier)
+            level = len(_DECODER_WIDTHS) - stage
+            x = layers.TransposedConv(width, self.dtype, name=f"up{level}")(x)
+            skip = skips.pop() if skips else None
+            height, columns = (image if skip is None else skip).shape[1:3]
+            x = nn.relu(x[:, :height, :columns, :])
+            if skip is not None:
+                x = jnp.concatenate([x, skip], axis=-1)
+            conv = layers.Conv(
+                width, padding=self.padding, dtype=self.dtype, name=f"merge{level}"
+            )
+            x = nn.relu(conv(x))
+        head = layers.Conv(
+            1,
+            padding=self.padding,
+            kernel_init=nn.initializers.lecun_normal(),
+            dtype=self.dtype,
+            name="head",
+        )
+        x = head(x)[..., 0].astype(jnp.float32)
+        return nn.softplus(x) + self.min_depth

@@ -1,0 +1,152 @@
+"""The paper's motion net: two frames in, egomotion and a residual motion field out.
+
+Li et al. 2020, sec. 3.2: strided convolutions on the stacked frames end in a bottleneck
+from which egomotion is read; the residual field starts there and is refined on the way
+back through all layers to full resolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import flax.struct
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from mdm_jax.networks import layers
+
+_WIDTHS = (16, 32, 64, 128, 256, 512, 1024)
+
+
+@flax.struct.dataclass
+class MotionFieldOutput:
+    """The motion `b_from_a` that a motion net finds between frames a and b.
+
+    It maps points of frame a to frame b, so that with target a and source b it is
+    `source_from_target`.
+
+    Attributes:
+        angles: `[b 3]`, Euler angles of the camera's rotation, radians.
+        translation: `[b 3]`, the camera's translation, in depth units.
+        residual: `[b h w 3]`, object translation at a's pixels, in depth units.
+        bottleneck: `[b c]`, features of the pair for the intrinsics head.
+    """
+
+    angles: Array
+    translation: Array
+    residual: Array
+    bottleneck: Array
+
+
+def _linear(features: int, dtype: layers.Dtype, name: str) -> layers.Conv:
+    return layers.Conv(
+        features,
+        kernel_size=1,
+        use_bias=False,
+        kernel_init=nn.initializers.lecun_normal(),
+        dtype=dtype,
+        name=name,
+    )
+
+
+class RefineField(nn.Module):
+    """One step of refinement of a motion field by a layer of higher resolution.
+
+    Attributes:
+        dtype: of the convolutions.
+    """
+
+    dtype: layers.Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, field: Float[Array, "b h w 3"], layer: Float[Array, "b H W c"]
+    ) -> Float[Array, "b H W 3"]:
+        """Returns the field at the layer's size plus a correction, float32."""
+        field = layers.resize_bilinear(field, layer.shape[1:3])
+        x = jnp.concatenate([field.astype(self.dtype), layer], axis=-1)
+        width = max(4, layer.shape[-1])
+        # The first convolutions of the two parallel branches read the same input and
+        # are one convolution here.
+        both = layers.Conv(2 * width, dtype=self.dtype, name="conv1")(x)
+        short, long = jnp.split(nn.relu(both), 2, axis=-1)
+        long = nn.relu(layers.Conv(width, dtype=self.dtype, name="conv2")(long))
+        x = jnp.concatenate([short, long], axis=-1)
+        correction = _linear(3, self.dtype, "linear")(x)
+        return field + correction.astype(jnp.float32)
+
+
+class PaperMotionNet(nn.Module):
+    """The motion net of Li et al. 2020.
+
+    Attributes:
+        width_multiplier: scales the widths 16, 32, ... 1024.
+        depth_input: whether depth is the frames' fourth channel.
+        stop_depth_gradient: whether depth is a constant for this net; in the paper it
+            is not.
+        initial_scale: initial value of the learned scales of rotation and translation.
+        dtype: of the convolutions; parameters and results are float32.
+    """
+
+    width_multiplier: float = 1.0
+    depth_input: bool = True
+    stop_depth_gradient: bool = False
+    initial_scale: float = 0.01
+    dtype: layers.Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        image_a: Float[Array, "b h w 3"],
+        depth_a: Float[Array, "b h w"],
+        image_b: Float[Array, "b h w 3"],
+        depth_b: Float[Array, "b h w"],
+        intrinsics: Float[Array, "b 3 3"],
+        *,
+        inverse_warp: Callable | None = None,
+        both_directions: bool = False,
+    ) -> MotionFieldOutput:
+        """Returns the motion `b_from_a`.
+
+        Args:
+            image_a: target, colours in [0, 1].
+            depth_a: its depth.
+            image_b: source.
+            depth_b: its depth.
+            intrinsics: not used, nor are the two that follow; they are here so that
+                the two motion nets are called alike.
+            inverse_warp: not used.
+            both_directions: not used.
+        """
+        del intrinsics, inverse_warp, both_directions
+        stack = [layers.centered(image_a), layers.centered(image_b)]
+        if self.depth_input:
+            depths = jnp.stack([depth_a, depth_b], axis=-1)
+            if self.stop_depth_gradient:
+                depths = lax.stop_gradient(depths)
+            stack.append(depths)
+        x = jnp.concatenate(stack, axis=-1).astype(self.dtype)
+        feature_maps = [x]
+        for index, base_width in enumerate(_WIDTHS):
+            width = layers.scaled_width(base_width, self.width_multiplier)
+            conv = layers.Conv(width, 3, 2, dtype=self.dtype, name=f"conv{index + 1}")
+            x = nn.relu(conv(x))
+            feature_maps.append(x)
+        bottleneck = jnp.mean(x.astype(jnp.float32), axis=(1, 2), keepdims=True)
+        # Small numbers that move every pixel: not in reduced precision.
+        background = _linear(6, jnp.float32, "background")(bottleneck)
+        residual = _linear(3, jnp.float32, "residual")(background)
+        for index in reversed(range(len(feature_maps))):
+            name = f"refine{index}"
+            residual = RefineField(self.dtype, name=name)(residual, feature_maps[index])
+        angles, translation = jnp.split(background[:, 0, 0, :], 2, axis=-1)
+        scale = layers.LearnedScale(self.initial_scale, name="translation_scale")()
+        rotation_scale = layers.LearnedScale(self.initial_scale, name="rotation_scale")
+        return MotionFieldOutput(
+            angles=angles * rotation_scale(),
+            translation=translation * scale,
+            residual=residual * scale,
+            bottleneck=bottleneck[:, 0, 0, :],
+        )

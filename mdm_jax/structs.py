@@ -1,0 +1,129 @@
+"""The values that cross layers.
+
+Every value is a frozen dataclass and a JAX pytree. Shapes are written with the axes
+`b` batch, `t` time, `n` directed frame pairs, `h w` image, and `*` any leading axes.
+Transforms are named `a_from_b`: they map a point given in frame b to frame a.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+
+@flax.struct.dataclass
+class Pose:
+    """A rigid transform `X -> rotation @ X + translation`, translation in depth units.
+
+    Attributes:
+        rotation: `[* 3 3]`.
+        translation: `[* 3]`.
+    """
+
+    rotation: Array
+    translation: Array
+
+
+@flax.struct.dataclass
+class Motion:
+    """What happens to each target pixel's 3D point on its way to the source camera.
+
+    A field of rigid transforms `source_from_target`; ego-only motion, egomotion plus a
+    residual field and painted instance poses are all values of this type.
+
+    Attributes:
+        rotation: broadcastable to `[* h w 3 3]`.
+        translation: broadcastable to `[* h w 3]`.
+    """
+
+    rotation: Array
+    translation: Array
+
+
+@flax.struct.dataclass
+class Warped:
+    """A source image seen from the target camera.
+
+    Attributes:
+        image: `[h w c]`, the sampled source image; border colours where not `valid`.
+        depth: `[h w]`, depth of the moved point in the source camera frame.
+        valid: bool `[h w]`, the point lies in front of the source camera and inside
+            its image.
+        pixels: `[h w 2]`, source pixel (x, y) of each target pixel, clamped to the
+            image.
+    """
+
+    image: Array
+    depth: Array
+    valid: Array
+    pixels: Array
+
+
+@flax.struct.dataclass
+class Batch:
+    """A batch of clips of consecutive frames, with whatever else is known of them.
+
+    Attributes:
+        frames: float `[b t h w 3]` in [0, 1].
+        intrinsics: `[b 3 3]`, in pixels of these frames (pixel centres at integers).
+        instance_labels: uint8 `[b t h w]`, 0 for background, ids that persist over
+            the clip otherwise; None where unknown.
+        depth: `[b t h w]` in metres, 0 where unknown; None where unknown everywhere.
+        world_from_camera: `[b t 4 4]`; None where unknown.
+        video_index: int32 `[b]`, which recording the clip comes from.
+    """
+
+    frames: Array
+    intrinsics: Array
+    instance_labels: Array | None = None
+    depth: Array | None = None
+    world_from_camera: Array | None = None
+    video_index: Array | None = None
+
+
+@flax.struct.dataclass
+class Prediction:
+    """All that a method says about a batch.
+
+    The `n` directed frame pairs are listed by `target_index` and `source_index`:
+    pair i explains frame `target_index[i]` by sampling frame `source_index[i]`.
+
+    Attributes:
+        depth: `[b t h w]`, positive, up to one global scale.
+        intrinsics: `[b 3 3]`, given or learned, in pixels.
+        egomotion: `source_from_target` of the camera, `[b n ...]`.
+        motion: total `source_from_target` motion, `[b n h w ...]`.
+        residual_translation: `[b n h w 3]`, object motion: the part of
+            `motion.translation` that egomotion does not explain.
+        target_index: frame index of each pair's target.
+        source_index: frame index of each pair's source.
+    """
+
+    depth: Array
+    intrinsics: Array
+    egomotion: Pose | None = None
+    motion: Motion | None = None
+    residual_translation: Array | None = None
+    target_index: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())
+    source_index: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())
+
+
+def batch_from_arrays(arrays: Mapping[str, Any]) -> Batch:
+    """Returns the Batch of a loader's dictionary; 8-bit frames become [0, 1] floats.
+
+    Call it inside jit: moving 8-bit frames to the device costs a quarter.
+
+    Args:
+        arrays: keyed by the field names of `Batch`; unknown keys are an error.
+    """
+    arrays = dict(arrays)
+    frames = jnp.asarray(arrays.pop("frames"))
+    if frames.dtype == jnp.uint8:
+        frames = frames.astype(jnp.float32) / 255.0
+    return Batch(frames=frames, **arrays)

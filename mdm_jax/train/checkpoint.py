@@ -1,0 +1,154 @@
+"""Checkpoints of everything a run needs to go on as if it had not stopped.
+
+A checkpoint holds the training state, optimiser included, and the position of the data
+iterator. Orbax writes it beside the old ones and renames it when it is whole, so an
+interrupted write is never taken for a checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Any
+
+import grain
+import grain.checkpoint
+import jax
+import ml_collections
+import orbax.checkpoint as ocp
+from absl import logging
+
+from mdm_jax import config as config_lib
+from mdm_jax.train.state import TrainState
+
+# What may differ between the run that wrote a workdir and the one that resumes it: how
+# long, how often and with what hardware, but nothing that changes a step's result.
+MAY_CHANGE = (
+    "train.log_every",
+    "train.evaluate_every",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.cpu_devices",
+    "train.compilation_cache",
+    "dataset.path",
+    "dataset.cache_dir",
+    "loader.",
+    "evaluation.",
+)
+
+
+def prepare_workdir(workdir: str | os.PathLike[str], config: ml_collections.ConfigDict):
+    """Makes the folder of a run and keeps its config there as `config.json`.
+
+    Raises:
+        ValueError: the folder belongs to a run with another config; the message lists
+            the fields.
+        OSError: it cannot be written to.
+    """
+    workdir = pathlib.Path(workdir)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        probe = workdir / ".write_probe"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise OSError(
+            f"--workdir={workdir} cannot be written to ({error}): choose another folder"
+        ) from error
+    path = workdir / "config.json"
+    # Without a checkpoint nothing of the old run would be taken over.
+    if path.exists() and any((workdir / "checkpoints").glob("[0-9]*")):
+        _check_same(path, config)
+    if jax.process_index() == 0:
+        temporary = path.with_suffix(".json.tmp")
+        temporary.write_text(config_lib.to_json(config))
+        temporary.replace(path)
+
+
+def _check_same(path: pathlib.Path, config: ml_collections.ConfigDict):
+    try:
+        old = config_lib.flatten(config_lib.from_json(path.read_text()))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a config ({error}): remove it") from error
+    new = config_lib.flatten(config_lib.from_json(config_lib.to_json(config)))
+    # With a schedule that does not depend on it, a run may be prolonged.
+    may_change = MAY_CHANGE
+    if config.optimizer.schedule != "cosine":
+        may_change += ("train.num_steps",)
+    differing = [
+        f"config.{name}: {old.get(name, 'absent')} there, {new.get(name, 'absent')} now"
+        for name in sorted(set(old) | set(new))
+        if old.get(name) != new.get(name) and not name.startswith(may_change)
+    ]
+    if differing:
+        raise ValueError(
+            f"--workdir={path.parent} belongs to a run with another config: "
+            + "; ".join(differing)
+            + ". Use another --workdir, or the old settings to resume that run"
+        )
+
+
+class Checkpointer:
+    """Saves and restores the state and the data iterator of a run."""
+
+    def __init__(self, workdir: str | os.PathLike[str], *, keep: int = 2):
+        self._manager = ocp.CheckpointManager(
+            pathlib.Path(workdir).absolute() / "checkpoints",
+            options=ocp.CheckpointManagerOptions(max_to_keep=keep),
+        )
+
+    def latest_step(self) -> int | None:
+        """Returns the step of the newest checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def save(self, state: TrainState, iterator: grain.DatasetIterator):
+        """Saves in the background, under the state's step."""
+        step = int(state.step)
+        if step == self.latest_step():
+            return
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state),
+                iterator=grain.checkpoint.CheckpointSave(iterator),
+            ),
+        )
+
+    def restore(
+        self, state: TrainState, iterator: grain.DatasetIterator | None = None
+    ) -> TrainState:
+        """Returns the newest checkpoint's state; puts the iterator where it stood.
+
+        Args:
+            state: the fresh state, for structure, shapes and layout.
+            iterator: the fresh iterator; None to leave data out.
+
+        Raises:
+            ValueError: the checkpoint does not fit the state, or cannot be read.
+        """
+        step = self.latest_step()
+        items: dict[str, Any] = {
+            "state": ocp.args.StandardRestore(jax.tree.map(_abstract, state))
+        }
+        if iterator is not None:
+            items["iterator"] = grain.checkpoint.CheckpointRestore(iterator)
+        try:
+            restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        except Exception as error:
+            raise ValueError(
+                f"checkpoint {self._manager.directory}/{step} cannot be restored into "
+                "this config's state: it is damaged or of other networks. Remove that "
+                "folder to fall back to the one before it. Cause: "
+                f"{str(error)[:500]}"
+            ) from error
+        logging.info("Resumed from step %d", step)
+        return restored["state"]
+
+    def close(self):
+        """Waits until all is written."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+def _abstract(x: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)

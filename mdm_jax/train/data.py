@@ -1,0 +1,107 @@
+"""From config to recordings: which drives are trained on, and which are held out."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import grain
+import jax
+import ml_collections
+from absl import logging
+
+from mdm_jax import config as config_lib
+from mdm_jax.input_pipeline import loader, sources, synthetic
+from mdm_jax.input_pipeline.recording import Recording
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Recordings of a run.
+
+    Attributes:
+        train: recordings trained on.
+        held_out: recordings of other worlds, never trained on; may be empty.
+        held_out_name: `test` or `validation`.
+    """
+
+    train: list[Recording]
+    held_out: list[Recording]
+    held_out_name: str
+
+    @property
+    def has_truth(self) -> bool:
+        return all(r.depth is not None for r in self.train)
+
+
+def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
+    """Returns the recordings that `config.dataset` describes.
+
+    Raises:
+        ValueError: an option does not exist or input is not usable.
+        OSError: input is missing or the cache cannot be written.
+    """
+    d = config.dataset
+    name = config_lib.choice(config, "dataset.name", ("synthetic", "video"))
+    split = config_lib.choice(config, "evaluation.split", ("test", "validation"))
+    if name == "synthetic":
+        shared = dict(
+            num_frames=d.frames_per_drive, size=tuple(d.size), seed=d.synthetic_seed
+        )
+        return Data(
+            synthetic.make_drives(split="train", num_drives=d.num_drives, **shared),
+            synthetic.make_drives(
+                split=split, num_drives=d.num_evaluation_drives, **shared
+            ),
+            split,
+        )
+    dataset = config.dataset.copy_and_resolve_references()
+    dataset.cache_dir = d.cache_dir or str(pathlib.Path(workdir) / "cache")
+    return Data(sources.open_recordings(dataset), [], split)
+
+
+def make_loader(
+    recordings: list[Recording], config: ml_collections.ConfigDict
+) -> grain.IterDataset:
+    """Returns this process's share of the training batches."""
+    d = config.dataset
+    share, remainder = divmod(config.train.batch_size, jax.process_count())
+    if remainder:
+        raise ValueError(
+            f"config.train.batch_size={config.train.batch_size} must be a multiple of "
+            f"the {jax.process_count()} processes"
+        )
+    return loader.make_loader(
+        recordings,
+        clip_length=d.clip_length,
+        frame_stride=d.frame_stride,
+        static_threshold=d.static_threshold,
+        augment=config.augment.to_dict(),
+        batch_size=share,
+        seed=config.seed,
+        num_workers=config.loader.num_workers,
+        shard_index=jax.process_index(),
+        shard_count=jax.process_count(),
+    )
+
+
+def settle(config: ml_collections.ConfigDict, data: Data) -> ml_collections.ConfigDict:
+    """Returns the config with what only the data can tell filled in.
+
+    The number of recordings; and where intrinsics are to be learned, that they are, one
+    set for each recording. These belong to the frames as they are, so that frames are
+    then neither flipped nor cropped at random.
+    """
+    config = config.copy_and_resolve_references()
+    m = config.motion_field
+    m.num_videos = len(data.train)
+    if m.intrinsics == "given" and any(r.intrinsics is None for r in data.train):
+        logging.info("Intrinsics are not given: learning them, one set per recording")
+        m.intrinsics = "video"
+    if m.intrinsics == "video" and (
+        config.augment.flip_probability or config.augment.min_crop_scale < 1
+    ):
+        logging.info("Learned intrinsics per recording: no random flips and crops")
+        config.augment.flip_probability = 0.0
+        config.augment.min_crop_scale = 1.0
+    return config

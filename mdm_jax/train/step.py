@@ -1,0 +1,162 @@
+"""One training step: a pure function of state, running metrics and a batch.
+
+It is not jitted here; the loop jits it with shardings and donated buffers. Where one
+batch is split over several devices, XLA sums the gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from clu import metrics as clu_metrics
+
+from mdm_jax.methods.base import Method, total_loss
+from mdm_jax.structs import batch_from_arrays
+from mdm_jax.train.state import NOISE_STREAM, TrainState, random_key
+
+Arrays = Mapping[str, jax.Array]
+
+
+@flax.struct.dataclass
+class StepMetrics:
+    """Running means of the weighted loss terms since the last log line.
+
+    Attributes:
+        means: name to running mean.
+        failed_step: the step at which a loss or gradient was not finite, or -1. From
+            then on the state is left as it was before that step.
+    """
+
+    means: dict[str, clu_metrics.Average]
+    failed_step: jax.Array
+
+
+TrainStep = Callable[
+    [TrainState, StepMetrics, Arrays], tuple[TrainState, StepMetrics]
+]
+
+
+def empty_metrics(names: list[str]) -> StepMetrics:
+    """Returns metrics to which nothing has been added."""
+    return StepMetrics(
+        means={name: clu_metrics.Average.empty() for name in names},
+        failed_step=jnp.full((), -1, jnp.int32),
+    )
+
+
+def compute(metrics: StepMetrics) -> dict[str, float]:
+    """Returns the means as Python numbers; waits for the device."""
+    return {
+        name: float(mean.compute()) for name, mean in jax.device_get(metrics.means).items()
+    }
+
+
+def metric_names(loss_weights: Mapping[str, float]) -> list[str]:
+    """Returns the names a train step reports for such weights."""
+    return ["loss/total", "gradient_norm", *(f"loss/{name}" for name in loss_weights)]
+
+
+def make_train_step(
+    method: Method,
+    optimizer: optax.GradientTransformation,
+    *,
+    loss_weights: Mapping[str, float],
+    seed: int,
+    accumulate_steps: int = 1,
+) -> TrainStep:
+    """Returns `step(state, metrics, arrays) -> (state, metrics)`.
+
+    Args:
+        method: whose objective is minimised.
+        optimizer: turns the gradient into an update.
+        loss_weights: one for each loss term, exactly.
+        seed: of the noise; the key of a step depends on nothing else but the step.
+        accumulate_steps: the batch is worked through in so many equal parts, which
+            divides the memory of the activations by that number.
+    """
+    weights = dict(loss_weights)
+
+    def loss(params, model_state, arrays, step, key):
+        batch = batch_from_arrays(arrays)
+        prediction, new_model_state = method.predict(
+            {"params": params, **model_state},
+            batch,
+            step=step,
+            train=True,
+            rngs={"noise": key},
+        )
+        terms = method.loss_terms(prediction, batch, step)
+        total, weighted = total_loss(terms, weights)
+        reported = {"loss/total": total}
+        reported |= {f"loss/{name}": value for name, value in weighted.items()}
+        return total, (new_model_state, reported)
+
+    gradient = jax.grad(loss, has_aux=True)
+
+    def accumulated(params, model_state, arrays, step, key):
+        def split(x: jax.Array) -> jax.Array:
+            # Parts are strided, so that every device keeps its own clips.
+            parts = x.reshape(-1, accumulate_steps, *x.shape[1:])
+            return jnp.moveaxis(parts, 1, 0)
+
+        def add(carry, part):
+            model_state, total = carry
+            index, arrays = part
+            grads, (model_state, reported) = gradient(
+                params, model_state, arrays, step, jax.random.fold_in(key, index)
+            )
+            total = jax.tree.map(jnp.add, total, grads)
+            return (model_state, total), reported
+
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        (model_state, total), reported = jax.lax.scan(
+            add,
+            (model_state, zeros),
+            (jnp.arange(accumulate_steps), jax.tree.map(split, dict(arrays))),
+        )
+        grads = jax.tree.map(lambda g: g / accumulate_steps, total)
+        return grads, (model_state, jax.tree.map(jnp.mean, reported))
+
+    def train_step(
+        state: TrainState, metrics: StepMetrics, arrays: Arrays
+    ) -> tuple[TrainState, StepMetrics]:
+        key = random_key(seed, NOISE_STREAM, state.step)
+        compute_gradient = gradient if accumulate_steps == 1 else accumulated
+        grads, (model_state, reported) = compute_gradient(
+            state.params, state.model_state, arrays, state.step, key
+        )
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        reported["gradient_norm"] = optax.global_norm(grads)
+        new_state = TrainState(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            model_state=model_state,
+            opt_state=opt_state,
+        )
+
+        finite = jnp.isfinite(reported["loss/total"] + reported["gradient_norm"])
+        running = metrics.failed_step < 0
+        failed_step = jnp.where(running & ~finite, state.step, metrics.failed_step)
+        # Looking at the loss on the host would stall the device at every step; so a
+        # step that fails is undone here and reported with the next log line.
+        new_state = _where(failed_step < 0, new_state, state)
+        means = {
+            name: _where(
+                running,
+                mean.merge(clu_metrics.Average.from_model_output(reported[name])),
+                mean,
+            )
+            for name, mean in metrics.means.items()
+        }
+        return new_state, StepMetrics(means=means, failed_step=failed_step)
+
+    return train_step
+
+
+def _where(condition: jax.Array, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda n, o: jnp.where(condition, n, o), new, old)

@@ -1,0 +1,68 @@
+"""Egomotion and motion metrics on cases worked out by hand."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from mdm_jax.evaluation import motion_metrics
+
+
+def _poses(translations, angles_deg=0.0):
+    poses = np.tile(np.eye(4), (len(translations), 1, 1))
+    poses[:, :3, 3] = translations
+    poses[:, :3, :3] = Rotation.from_euler("y", angles_deg, degrees=True).as_matrix()
+    return poses
+
+
+def test_the_right_motion_in_another_unit_has_no_error():
+    translations = np.random.default_rng(0).normal(size=(6, 3))
+    poses = _poses(translations, 3.0)
+    metrics = motion_metrics.egomotion_metrics(
+        poses, poses[:, :3, :3], translations * 0.13
+    )
+    assert metrics["translation_error"] == pytest.approx(0, abs=1e-9)
+    assert metrics["direction_deg"] == pytest.approx(0, abs=1e-4)
+    assert metrics["rotation_deg"] == pytest.approx(0, abs=1e-4)
+
+
+def test_a_scale_that_drifts_between_frames_is_an_error():
+    translations = np.array([[0, 0, 1.0], [0, 0, 1.0]])
+    drifting = np.array([[0, 0, 1.0], [0, 0, 3.0]])
+    metrics = motion_metrics.egomotion_metrics(
+        _poses(translations), np.tile(np.eye(3), (2, 1, 1)), drifting
+    )
+    # Least squares: s = (1 + 3) / (1 + 9) = 0.4; errors |0.4 - 1|, |1.2 - 1|.
+    assert metrics["translation_error"] == pytest.approx(0.4)
+    assert metrics["constant_velocity_error"] == pytest.approx(0)
+
+
+def test_constant_velocity_error_is_that_of_the_mean_vector():
+    translations = np.array([[0, 0, 1.0], [0, 0, 3.0]])
+    metrics = motion_metrics.egomotion_metrics(
+        _poses(translations), np.tile(np.eye(3), (2, 1, 1)), translations
+    )
+    assert metrics["constant_velocity_error"] == pytest.approx(1.0 / 2.0)
+
+
+def test_direction_ignores_frames_that_stand_still():
+    translations = np.array([[0, 0, 1.0], [0, 0, 0.01]])
+    predicted = np.array([[0, 1.0, 1.0], [1.0, 0, 0]])
+    metrics = motion_metrics.egomotion_metrics(
+        _poses(translations), np.tile(np.eye(3), (2, 1, 1)), predicted
+    )
+    assert metrics["direction_deg"] == pytest.approx(45.0)
+
+
+def test_rotation_error_is_the_angle_between_rotations():
+    poses = _poses(np.ones((2, 3)), 5.0)
+    predicted = _poses(np.ones((2, 3)), 3.5)[:, :3, :3]
+    metrics = motion_metrics.egomotion_metrics(poses, predicted, np.ones((2, 3)))
+    assert metrics["rotation_deg"] == pytest.approx(1.5, abs=1e-6)
+
+
+def test_intersection_and_union_count_valid_pixels():
+    predicted = np.array([[True, True], [False, True]])
+    true = np.array([[True, False], [True, False]])
+    valid = np.array([[True, True], [True, False]])
+    counts = motion_metrics.intersection_and_union(predicted, true, valid)
+    np.testing.assert_array_equal(counts, [1, 3])

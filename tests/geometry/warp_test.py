@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import test_util
+from jax.sharding import NamedSharding, PartitionSpec
+
+from mdm_jax.geometry import camera, intrinsics, motion, pose, sampling, warp
+from mdm_jax.structs import Motion, Pose, Warped
+
+H, W, C = 6, 9, 2
+K = intrinsics.matrix(8.0, 7.5, 4.3, 2.4).astype(np.float32)
+ANGLES = np.array([0.02, -0.03, 0.05], np.float32)
+TRANSLATION = np.array([0.3, -0.1, 0.2], np.float32)
+
+inverse_warp = jax.jit(warp.inverse_warp)
+
+
+def _image(*shape: int, seed: int = 0) -> np.ndarray:
+    shape = shape or (H, W, C)
+    return np.random.default_rng(seed).uniform(size=shape).astype(np.float32)
+
+
+def _depth(*shape: int, seed: int = 1) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return random.uniform(1.0, 8.0, shape or (H, W)).astype(np.float32)
+
+
+def _ego(angles, translation, size: tuple[int, int] = (H, W)) -> Motion:
+    egomotion = pose.from_euler(jnp.asarray(angles), jnp.asarray(translation))
+    return motion.ego_only(egomotion, size)
+
+
+def _still(size: tuple[int, int] = (H, W)) -> Motion:
+    return _ego(np.zeros(3, np.float32), np.zeros(3, np.float32), size)
+
+
+@pytest.mark.parametrize("size", [(6, 9), (5, 416), (7, 1920)])
+def test_identity_motion_leaves_the_image_unchanged(size):
+    height, width = size
+    camera_matrix = intrinsics.matrix(0.7 * width, 0.8 * width, 0.48 * width, 2.6)
+    for seed in range(3):
+        image, depth = _image(*size, 3, seed=seed), _depth(*size, seed=seed)
+        warped = inverse_warp(
+            image, depth, _still(size), camera_matrix.astype(np.float32)
+        )
+        assert np.all(warped.valid)  # the last row and column included
+        # Coordinates are exact to one unit in the last place.
+        tolerance = 2 * width * np.finfo(np.float32).eps
+        np.testing.assert_allclose(warped.pixels, camera.pixel_grid(*size), atol=4e-4)
+        np.testing.assert_allclose(warped.image, image, atol=4 * tolerance)
+        np.testing.assert_array_equal(warped.depth, depth)
+
+
+def test_a_plane_parallel_to_the_image_shifts_by_whole_pixels():
+    image = _image()
+    # x moves by fx t / Z = 8 * 0.5 / 2 = 2 pixels.
+    warped = inverse_warp(
+        image,
+        np.full((H, W), 2.0, np.float32),
+        _ego(np.zeros(3, np.float32), np.array([0.5, 0, 0], np.float32)),
+        K,
+    )
+    np.testing.assert_allclose(warped.image[:, :-2], image[:, 2:], atol=1e-5)
+    expected = np.broadcast_to(np.arange(W) < W - 2, (H, W))
+    np.testing.assert_array_equal(warped.valid, expected)
+    border = np.broadcast_to(image[:, -1:], (H, 2, C))
+    np.testing.assert_allclose(warped.image[:, -2:], border, atol=1e-5)
+
+
+def _plane_depth(normal: np.ndarray, distance: float, K: np.ndarray) -> np.ndarray:
+    """Depth of the plane `normal . X = distance` at every pixel."""
+    grid = np.asarray(camera.pixel_grid(H, W), np.float64)
+    rays = np.concatenate([grid, np.ones((H, W, 1))], -1) @ np.linalg.inv(K).T
+    return (distance / (rays @ normal)).astype(np.float32)
+
+
+def test_a_slanted_plane_moves_by_its_homography():
+    normal, distance = np.array([0.2, -0.3, 1.0]), 4.0
+    source_from_target = _ego(ANGLES, TRANSLATION)
+    warped = inverse_warp(
+        _image(), _plane_depth(normal, distance, K), source_from_target, K
+    )
+    R = np.asarray(source_from_target.rotation[0, 0], np.float64)
+    # H = K (R + t n^T / d) K^-1
+    induced = R + np.outer(TRANSLATION, normal) / distance
+    homography = K @ induced @ np.linalg.inv(K)
+    for y, x in np.ndindex(H, W):
+        u, v, w = homography @ [x, y, 1]
+        inside = -1e-3 <= u / w <= W - 1 + 1e-3 and -1e-3 <= v / w <= H - 1 + 1e-3
+        assert warped.valid[y, x] == inside
+        expected = np.clip([u / w, v / w], 0, [W - 1, H - 1])
+        np.testing.assert_allclose(warped.pixels[y, x], expected, atol=1e-4)
+
+
+def test_projected_depth_is_the_depth_that_the_source_camera_sees():
+    normal, distance = np.array([0.1, -0.2, 1.0]), 4.0
+    source_from_target = _ego(ANGLES, TRANSLATION)
+    # The same plane in the source frame: n' = R n, d' = d + n' . t
+    normal_source = np.asarray(source_from_target.rotation[0, 0]) @ normal
+    distance_source = distance + normal_source @ TRANSLATION
+    disparity_source = 1 / _plane_depth(normal_source, distance_source, K)
+    target_depth = _plane_depth(normal, distance, K)
+    # Disparity, not depth, is affine over the image of a plane.
+    warped = inverse_warp(
+        disparity_source[..., None], target_depth, source_from_target, K
+    )
+    valid = np.asarray(warped.valid)
+    assert valid.mean() > 0.5
+    np.testing.assert_allclose(
+        1 / np.asarray(warped.image[..., 0])[valid],
+        np.asarray(warped.depth)[valid],
+        rtol=1e-5,
+    )
+
+
+def test_warping_a_mirrored_world_returns_the_mirrored_result():
+    image, depth = _image(), _depth()
+    mirror = np.diag([-1, 1, 1]).astype(np.float32)
+    residual = 0.2 * _image(H, W, 3, seed=5)
+    egomotion = pose.from_euler(ANGLES, TRANSLATION)
+    mirrored_egomotion = Pose(
+        rotation=mirror @ egomotion.rotation @ mirror, translation=mirror @ TRANSLATION
+    )
+    warped = inverse_warp(image, depth, motion.total(egomotion, residual), K)
+    mirrored = inverse_warp(
+        image[:, ::-1],
+        depth[:, ::-1],
+        motion.total(mirrored_egomotion, (residual @ mirror)[:, ::-1]),
+        intrinsics.flip_horizontal(K, width=W),
+    )
+    np.testing.assert_allclose(mirrored.image[:, ::-1], warped.image, atol=1e-4)
+    np.testing.assert_allclose(mirrored.depth[:, ::-1], warped.depth, rtol=1e-5)
+    np.testing.assert_array_equal(mirrored.valid[:, ::-1], warped.valid)
+
+
+def test_only_depth_relative_to_translation_matters():
+    scale = np.float32(7.3)
+    warped = inverse_warp(_image(), _depth(), _ego(ANGLES, TRANSLATION), K)
+    scaled = inverse_warp(
+        _image(), scale * _depth(), _ego(ANGLES, scale * TRANSLATION), K
+    )
+    np.testing.assert_allclose(scaled.pixels, warped.pixels, atol=1e-4)
+    np.testing.assert_allclose(scaled.depth, scale * warped.depth, rtol=1e-5)
+
+
+def test_a_moved_point_seen_by_the_moved_camera_stays_where_it_was():
+    # Motion field and egomotion that cancel: the residual is minus the ego part.
+    residual = jnp.broadcast_to(-jnp.asarray(TRANSLATION), (H, W, 3))
+    egomotion = pose.from_euler(np.zeros(3, np.float32), TRANSLATION)
+    warped = inverse_warp(_image(), _depth(), motion.total(egomotion, residual), K)
+    np.testing.assert_allclose(warped.image, _image(), atol=1e-4)
+
+
+def test_a_resized_source_is_sampled_by_its_resized_camera():
+    size = (2 * H, 3 * W)
+    resized_K = intrinsics.resize(K, from_size=(H, W), to_size=size)
+    source_from_target = _ego(ANGLES, TRANSLATION)
+    warped = inverse_warp(_image(), _depth(), source_from_target, K)
+    resized = inverse_warp(_image(*size, C), _depth(), source_from_target, K, resized_K)
+    inside = np.asarray(warped.valid)
+    expected = np.array([3, 2]) * (np.asarray(warped.pixels) + 0.5) - 0.5
+    np.testing.assert_allclose(resized.pixels[inside], expected[inside], atol=1e-4)
+    assert np.all(resized.valid[inside])
+
+
+def test_source_and_target_may_differ_in_size():
+    small = sampling.resize_bilinear(_image(), (3, 5), align_corners=False)
+    K_small = intrinsics.resize(K, from_size=(H, W), to_size=(3, 5))
+    warped = inverse_warp(small, _depth(), _still(), K, K_small)
+    assert warped.image.shape == (H, W, C)
+    assert warped.valid.shape == (H, W)
+
+
+def _loss(image, depth, angles, translation, residual, K) -> jax.Array:
+    egomotion = pose.from_euler(angles, translation)
+    warped = warp.inverse_warp(image, depth, motion.total(egomotion, residual), K)
+    photometric = jnp.where(warped.valid[..., None], jnp.square(warped.image), 0.0)
+    return jnp.sum(photometric) + jnp.sum(jnp.where(warped.valid, warped.depth, 0.0))
+
+
+def test_gradients_agree_with_finite_differences():
+    with jax.enable_x64(True):
+        arguments = [
+            jnp.asarray(a, jnp.float64)
+            for a in (_image(), _depth(), ANGLES, TRANSLATION, 0.1 * _image(H, W, 3), K)
+        ]
+        test_util.check_grads(jax.jit(_loss), arguments, order=1, modes=("rev",))
+
+
+@pytest.mark.parametrize(
+    ("case", "depth", "translation"),
+    [
+        ("no motion", 2.0, (0, 0, 0)),
+        ("at the optical centre", 2.0, (0, 0, -2)),
+        ("on the focal plane", 2.0, (0.5, 0.1, -2)),
+        ("behind the camera", 2.0, (0, 0, -5)),
+        ("outside the image", 2.0, (500, 0, 0)),
+        ("zero depth", 0.0, (0, 0, 0)),
+        ("negative depth", -1.0, (0, 0, 0)),
+        ("infinite translation", 2.0, (np.inf, 0, 0)),
+        ("undefined translation", 2.0, (0, np.nan, 0)),
+    ],
+)
+def test_values_and_gradients_are_finite(case, depth, translation):
+    # One pixel stays in view, so that not everything is masked.
+    depths = np.full((H, W), depth, np.float32)
+    residual = np.broadcast_to(np.array(translation, np.float32), (H, W, 3)).copy()
+    depths[2, 3], residual[2, 3] = 3.0, 0.0
+    zero = np.zeros(3, np.float32)
+    warped = inverse_warp(_image(), depths, Motion(jnp.eye(3), residual), K)
+    value, gradients = jax.jit(jax.value_and_grad(_loss, (0, 1, 2, 3, 4, 5)))(
+        _image(), depths, zero, zero, residual, K
+    )
+    assert np.isfinite(value), case
+    for array in (*jax.tree.leaves(gradients), *jax.tree.leaves(warped)):
+        assert np.all(np.isfinite(array)), case
+    valid = np.full((H, W), case == "no motion")
+    valid[2, 3] = True
+    np.testing.assert_array_equal(warped.valid, valid)
+    np.testing.assert_array_equal(np.asarray(gradients[1])[~valid], 0)
+    np.testing.assert_array_equal(np.asarray(gradients[4])[~valid], 0)
+
+
+def test_mapped_over_devices_it_equals_one_device_and_nothing_is_exchanged():
+    def step(image, depth, angles, translation) -> tuple[Warped, tuple]:
+        def loss(depth, angles, translation):
+            source_from_target = _ego(angles, translation)
+            warped = warp.inverse_warp(image, depth, source_from_target, jnp.asarray(K))
+            return jnp.sum(jnp.square(warped.image)), warped
+
+        gradients, warped = jax.grad(loss, (0, 1, 2), has_aux=True)(
+            depth, angles, translation
+        )
+        return warped, gradients
+
+    devices = jax.device_count()
+    assert devices > 1
+    motions = np.random.default_rng(3).normal(0, 0.1, (2, devices, 3))
+    arguments = (
+        _image(devices, H, W, C),
+        _depth(devices, H, W),
+        *motions.astype(np.float32),
+    )
+    mesh = jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,))
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    sharded = jax.device_put(arguments, sharding)
+    mapped = jax.jit(jax.vmap(step), out_shardings=sharding)
+    compiled = mapped.lower(*sharded).compile().as_text()
+    for collective in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
+        assert collective not in compiled
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+        mapped(*sharded),
+        jax.jit(jax.vmap(step))(*arguments),
+    )
+
+
+def test_a_batch_instead_of_one_image_is_an_error():
+    with pytest.raises(ValueError, match="jax.vmap over a batch"):
+        warp.inverse_warp(_image(2, H, W, C), _depth(2, H, W), _still(), K)

@@ -1,0 +1,140 @@
+"""The training step: the same on any number of devices, and safe when it fails."""
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mdm_jax import methods
+from mdm_jax.structs import batch_from_arrays
+from mdm_jax.train import sharding
+from mdm_jax.train import state as state_lib
+from mdm_jax.train import step as step_lib
+
+
+def _arrays(batch=8, height=32, width=40):
+    rng = np.random.default_rng(1)
+    blocks = rng.uniform(0, 255, (batch, 2, height // 8, width // 8, 3))
+    frames = blocks.repeat(8, axis=2).repeat(8, axis=3).astype(np.uint8)
+    intrinsics = np.array([[30.0, 0, 20], [0, 31.0, 16], [0, 0, 1]], np.float32)
+    return {"frames": frames, "intrinsics": np.stack([intrinsics] * batch)}
+
+
+def _make(config, **options):
+    method = methods.create(config)
+    # Plain gradient descent: Adam's first step would hide the size of the gradient.
+    optimizer = optax.sgd(1e-2)
+    step = step_lib.make_train_step(
+        method, optimizer, loss_weights=config.loss_weights, seed=3, **options
+    )
+    create = jax.jit(
+        lambda arrays: state_lib.create(method, optimizer, batch_from_arrays(arrays), 0)
+    )
+    empty = step_lib.empty_metrics(step_lib.metric_names(config.loss_weights))
+    return create, step, empty
+
+
+def _assert_close(a, b, rtol):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol)
+
+
+def test_eight_devices_equal_one(tiny_config):
+    assert jax.device_count() == 8
+    create, step, empty = _make(tiny_config)
+    arrays = _arrays()
+    results = []
+    for devices in (jax.devices()[:1], jax.devices()):
+        mesh = sharding.make_mesh(devices)
+        layout = sharding.replicated(mesh)
+        state = jax.device_put(create(arrays), layout)
+        run = jax.jit(
+            step,
+            in_shardings=(layout, layout, sharding.by_clip(mesh)),
+            out_shardings=(layout, layout),
+        )
+        results.append(
+            run(state, jax.device_put(empty, layout), sharding.to_devices(mesh, arrays))
+        )
+    _assert_close(results[0][0].params, results[1][0].params, rtol=2e-4)
+    _assert_close(results[0][1].means, results[1][1].means, rtol=2e-3)
+
+
+def test_accumulated_parts_equal_the_whole_batch(tiny_config):
+    # Per-clip scale and no batch statistics: the mean of parts is the whole.
+    arrays = _arrays(batch=4)
+    states = []
+    for parts in (1, 2):
+        create, step, empty = _make(tiny_config, accumulate_steps=parts)
+        states.append(jax.jit(step)(create(arrays), empty, arrays)[0])
+    _assert_close(states[0].params, states[1].params, rtol=2e-4)
+
+
+def test_a_step_that_is_not_finite_is_named_and_undone(tiny_config):
+    create, step, empty = _make(tiny_config)
+    run = jax.jit(step)
+    good = _arrays(batch=2)
+    state, metrics = run(create(good), empty, good)
+    bad = dict(good, intrinsics=np.full_like(good["intrinsics"], np.nan))
+    after, metrics = run(state, metrics, bad)
+    assert int(metrics.failed_step) == 1
+    _assert_close(after.params, state.params, rtol=0)
+    assert int(after.step) == 1
+    # And it stays so, for the host looks only with the next log line.
+    later, metrics = run(after, metrics, good)
+    assert int(metrics.failed_step) == 1
+    _assert_close(later.params, state.params, rtol=0)
+
+
+def test_metrics_are_means_since_the_last_reset(tiny_config):
+    create, step, empty = _make(tiny_config)
+    run = jax.jit(step)
+    arrays = _arrays(batch=2)
+    state, first = run(create(arrays), empty, arrays)
+    _, second = run(state, empty, arrays)
+    _, both = run(state, first, arrays)
+    a, b, mean = (step_lib.compute(m)["loss/total"] for m in (first, second, both))
+    assert mean == pytest.approx((a + b) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_the_step_lowers_for_every_platform(platform, tiny_config):
+    create, step, empty = _make(tiny_config)
+    arrays = _arrays(batch=2)
+    state = jax.eval_shape(create, arrays)
+    exported = jax.export.export(jax.jit(step), platforms=[platform])(
+        state, empty, arrays
+    )
+    assert exported.platforms == (platform,)
+    assert len(exported.mlir_module_serialized) > 10_000
+
+
+def test_random_keys_depend_on_seed_stream_and_step():
+    keys = [
+        state_lib.random_key(seed, stream, step)
+        for seed in (0, 1)
+        for stream in (0, 1)
+        for step in (0, 1)
+    ]
+    data = np.array([jax.random.key_data(key) for key in keys])
+    assert len(np.unique(data, axis=0)) == len(keys)
+
+
+def test_batch_size_must_fit_devices_and_accumulation():
+    mesh = sharding.make_mesh()
+    sharding.check_batch_size(mesh, 16, 2)
+    with pytest.raises(ValueError, match="batch_size=12 must be a multiple of 8"):
+        sharding.check_batch_size(mesh, 12, 1)
+
+
+def test_the_step_compiles_once_for_all_batches(tiny_config):
+    create, step, empty = _make(tiny_config)
+    run = jax.jit(step)
+    arrays = _arrays(batch=2)
+    state, metrics = create(arrays), empty
+    for _ in range(3):
+        state, metrics = run(state, metrics, arrays)
+    assert run._cache_size() == 1
+    assert jnp.isfinite(metrics.means["loss/total"].compute())
