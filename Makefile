@@ -2,7 +2,8 @@
 #
 #   make demo [METHOD=motion_field] [WORKDIR=runs/demo]   train on synthetic drives
 #   make test [TESTS=tests/geometry]                      run the tests
-#   make lint                                             check style and types
+#   make lint                                             check style
+#   make types                                            check types
 #   make clean                                            remove the environment
 #
 # PYTHON chooses the interpreter, VENV the folder of the virtual environment, WORKERS
@@ -19,7 +20,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint types clean
 .DELETE_ON_ERROR:
 
 help:
@@ -35,6 +36,9 @@ test: $(VENV)/.installed
 lint: $(VENV)/.installed_dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+types: $(VENV)/.installed_dev
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache

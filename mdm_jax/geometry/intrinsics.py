@@ -127,17 +127,16 @@ def validate(K: Float[AnyArray, "*n 3 3"], *, size: Size) -> None:
                 f"intrinsics expect positive focal lengths, {got}: is z forward, x "
                 "right, y down?"
             )
-        if max(cx, cy) <= 1 and max(fx / width, fy / height) < _FOCAL_PER_WIDTH[0]:
-            raise ValueError(
-                f"intrinsics expect pixels, {got} for a {width}x{height} image: did you "
-                "pass normalised K? Multiply its first row by the width and its second "
-                "by the height"
-            )
         centre = (cx + 0.5) / width, (cy + 0.5) / height
-        low, high = _CENTRE_PER_SIZE
-        fits = all(low <= c <= high for c in centre)
-        low, high = _FOCAL_PER_WIDTH
-        if not fits or not low <= fx / width <= high:
+        fits = all(_CENTRE_PER_SIZE[0] <= c <= _CENTRE_PER_SIZE[1] for c in centre)
+        fits &= _FOCAL_PER_WIDTH[0] <= fx / width <= _FOCAL_PER_WIDTH[1]
+        if not fits and max(cx, cy) <= 1:
+            raise ValueError(
+                f"intrinsics expect pixels, {got} for a {width}x{height} image: did "
+                "you pass normalised K? Multiply its first row by the width and its "
+                "second by the height"
+            )
+        if not fits:
             raise ValueError(
                 f"intrinsics expect pixels of a {width}x{height} image, {got}: were "
                 "they measured at another resolution? Convert them with "

@@ -19,7 +19,7 @@ def identity(shape: tuple[int, ...] = ()) -> Pose:
 
 
 def from_euler(angles: Float[Array, "*n 3"], translation: Float[Array, "*n 3"]) -> Pose:
-    """Returns the pose of Euler angles in radians (see `rotation`) and a translation."""
+    """Returns the pose of Euler angles (radians, see `rotation`) and a translation."""
     return Pose(rotation=rotation.from_euler(angles), translation=translation)
 
 
@@ -31,8 +31,8 @@ def from_matrix(matrix: Float[Array, "*n 4 4"]) -> Pose:
     """
     if matrix.shape[-2:] != (4, 4):
         raise ValueError(
-            f"pose matrix expects shape [... 4 4], got {list(matrix.shape)}: append the "
-            "row (0, 0, 0, 1) to a 3x4 matrix"
+            f"pose matrix expects shape [... 4 4], got {list(matrix.shape)}: append "
+            "the row (0, 0, 0, 1) to a 3x4 matrix"
         )
     return Pose(rotation=matrix[..., :3, :3], translation=matrix[..., :3, 3])
 

@@ -8,8 +8,9 @@ frame i does not depend on how many frames follow.
 A camera 1.4 to 1.8 m above the road drives 0.8 to 1.3 m per frame (less in sharp bends)
 through streets of varied width, buildings, trees and parked cars, behind a car that
 keeps its distance, past oncoming, crossing and turning cars; in between it stands still
-or only turns. See synthetic_route, synthetic_world and synthetic_traffic for what is
-where, synthetic_render and synthetic_textures for how it looks.
+or only turns. See synthetic_route, synthetic_world, synthetic_camera and synthetic_traffic
+for what is where, synthetic_scene, synthetic_render and synthetic_textures for how it
+looks.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from mdm_jax.input_pipeline import (
+    synthetic_camera,
+    synthetic_primitives,
     synthetic_render,
+    synthetic_scene,
     synthetic_traffic,
     synthetic_world,
 )
@@ -94,16 +98,16 @@ def make_drive(
         raise ValueError(f"num_frames expects at least 1, got {num_frames}")
     if len(size) != 2 or min(size) < 8:
         raise ValueError(f"size expects (height, width) of at least 8, got {size!r}")
-    height, width = size
+    _height, _width = size
     rng = np.random.default_rng([*seeds, 0])
     half_view = math.radians(rng.uniform(60, 70)) / 2
     intrinsics = _intrinsics(half_view, size)
     drive = _palette(rng)
-    length = synthetic_traffic.route_length(num_frames)
+    length = synthetic_camera.route_length(num_frames)
     world = synthetic_world.make_world(seeds, length=length)
-    camera = synthetic_traffic.drive_camera(seeds, world.route, num_frames=num_frames)
+    camera = synthetic_camera.drive_camera(seeds, world.route, num_frames=num_frames)
     tracks = synthetic_traffic.make_traffic(seeds, world, camera)
-    poses = camera.world_from_camera[synthetic_traffic.LEAD_IN :][:num_frames]
+    poses = camera.world_from_camera[synthetic_camera.LEAD_IN :][:num_frames]
     scenes = _scenes(world, tracks, poses, half_view)
     image = _render(scenes, drive, intrinsics, size)
     labels, cars = _relabel(image.labels)
@@ -150,19 +154,19 @@ def _palette(rng):
 def _scenes(world, tracks, poses, half_view):
     """Returns the render tables of all frames, stacked."""
     parked = [
-        synthetic_world.place_car(car, *pose)
+        synthetic_primitives.place_car(car, *pose)
         for car, pose in zip(world.parked_cars, world.parked)
     ]
     standing = np.concatenate([world.boxes, *parked])
     scenes = []
     for frame, pose in enumerate(poses):
         moving = [
-            synthetic_world.place_car(track.car, *track.poses[frame - track.start])
+            synthetic_primitives.place_car(track.car, *track.poses[frame - track.start])
             for track in tracks
             if 0 <= frame - track.start < len(track.poses)
         ]
         scenes.append(
-            synthetic_render.cull(
+            synthetic_scene.cull(
                 np.concatenate([standing, *moving]),
                 world.rounds,
                 world.route.segments,
@@ -170,7 +174,7 @@ def _scenes(world, tracks, poses, half_view):
                 half_view=half_view,
             )
         )
-    return synthetic_render.Scene(*(np.stack(field) for field in zip(*scenes)))
+    return synthetic_scene.Scene(*(np.stack(field) for field in zip(*scenes)))
 
 
 def _render(scenes, drive, intrinsics, size):
@@ -181,7 +185,7 @@ def _render(scenes, drive, intrinsics, size):
     def call(start):
         # The last call repeats its last frame, so that all calls have one shape.
         index = np.minimum(np.arange(start, start + _FRAMES_PER_CALL), num_frames - 1)
-        chunk = synthetic_render.Scene(*(field[index] for field in scenes))
+        chunk = synthetic_scene.Scene(*(field[index] for field in scenes))
         image = synthetic_render.render(chunk, drive, intrinsics, size)
         kept = num_frames - start
         return synthetic_render.Image(*(field[:kept] for field in image))
@@ -228,7 +232,9 @@ def _object_poses(world, tracks, cars, num_frames):
         track = tracks[label - 1 - len(world.parked_cars)]
         first, last = max(track.start, 0), track.start + len(track.poses)
         last = min(last, num_frames)
-        places[first:last, index] = track.poses[first - track.start : last - track.start]
+        places[first:last, index] = track.poses[
+            first - track.start : last - track.start
+        ]
     x, z, heading = np.moveaxis(places, -1, 0)
     cos, sin = np.cos(heading), np.sin(heading)
     zero = np.where(np.isnan(x), np.nan, 0.0)

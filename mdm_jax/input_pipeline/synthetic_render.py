@@ -3,8 +3,7 @@
 A frame is cut into blocks of rows; one jitted function per image size casts the rays
 of one block after the other, so that memory stays bounded and nothing is retraced.
 Every pixel's colour is the mean over four rays; its depth and label are those of the
-ray through its centre. Per-frame tables hold the primitives nearest to the camera in
-its field of view, padded to a fixed number, in coordinates relative to the camera.
+ray through its centre.
 """
 
 from __future__ import annotations
@@ -16,44 +15,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdm_jax.input_pipeline import synthetic_textures, synthetic_world
+from mdm_jax.input_pipeline import (
+    synthetic_primitives,
+    synthetic_scene,
+    synthetic_textures,
+)
 
 Array = jax.Array
 
 SKY_DISTANCE = 1000.0  # metres along the ray
-_NUM_BOXES = 96
-_NUM_ROUNDS = 40
-_NUM_SEGMENTS = 40
-_REACH = 150.0  # metres; what is farther is not drawn
 _PIXELS_PER_BLOCK = 4096
 _SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25), (0.0, 0.0))
 _LIGHT = (0.45, -0.8, -0.4)  # direction to the sun in the world, y down
-
-
-class Scene(NamedTuple):
-    """What the camera may see in one frame; a leading frame axis is allowed.
-
-    Attributes:
-        camera: `[3 3]`, world_from_camera rotation.
-        place: `[3]`, camera x, height above ground and z in the world.
-        boxes: `[m 9]`: camera in the box's frame (right, up, forward), cosine and sine
-            of its yaw, half width, height, half length, taper.
-        box_looks: `[m 12]`, appearance columns of synthetic_world.
-        rounds: `[m 6]`: x, up and z of the centre from the camera, radius, half height,
-            roundness.
-        round_looks: `[m 12]`.
-        segments: `[m 10]` like `Route.segments`, relative to the camera.
-        counts: int32 `[3]`, how many boxes, rounds and segments are no padding.
-    """
-
-    camera: np.ndarray
-    place: np.ndarray
-    boxes: np.ndarray
-    box_looks: np.ndarray
-    rounds: np.ndarray
-    round_looks: np.ndarray
-    segments: np.ndarray
-    counts: np.ndarray
 
 
 class Image(NamedTuple):
@@ -70,84 +43,11 @@ class Image(NamedTuple):
     labels: np.ndarray
 
 
-def cull(
-    boxes: np.ndarray,
-    rounds: np.ndarray,
-    segments: np.ndarray,
-    world_from_camera: np.ndarray,
-    *,
-    half_view: float,
-) -> Scene:
-    """Returns the nearest primitives in view, padded to a fixed number.
-
-    Args:
-        boxes, rounds: `[n 20]`, tables of synthetic_world.
-        segments: `[n 10]`, chords of the streets.
-        world_from_camera: `[4 4]`.
-        half_view: half the horizontal field of view, radians.
-    """
-    eye = world_from_camera[:3, 3]
-    ahead = world_from_camera[[0, 2], 2]
-    ahead = ahead / np.linalg.norm(ahead)
-
-    def nearest(x, z, radius, limit):
-        offset = np.stack([x - eye[0], z - eye[2]], axis=-1)
-        forward = offset @ ahead
-        aside = np.abs(offset @ np.array([ahead[1], -ahead[0]]))
-        # The rays of the image's corners, and a little more for roll.
-        reach = forward * np.tan(half_view + 0.03) + radius / np.cos(half_view + 0.03)
-        distance = np.linalg.norm(offset, axis=-1) - radius
-        seen = (forward > -radius) & (aside < reach) & (distance < _REACH)
-        index = np.flatnonzero(seen)
-        order = np.argsort(distance[index], kind="stable")
-        return np.sort(index[order[:limit]])
-
-    radius = np.hypot(boxes[:, 4], boxes[:, 6])
-    box = boxes[nearest(boxes[:, 0], boxes[:, 2], radius, _NUM_BOXES)]
-    ball = rounds[nearest(rounds[:, 0], rounds[:, 2], rounds[:, 3], _NUM_ROUNDS)]
-    middle = (segments[:, 0:2] + segments[:, 2:4]) / 2
-    radius = np.linalg.norm(segments[:, 2:4] - segments[:, 0:2], axis=-1) / 2 + 12
-    chord = segments[nearest(middle[:, 0], middle[:, 1], radius, _NUM_SEGMENTS)]
-
-    cos, sin = np.cos(box[:, 3]), np.sin(box[:, 3])
-    dx, dz = eye[0] - box[:, 0], eye[2] - box[:, 2]
-    geometry = [cos * dx - sin * dz, -eye[1] - box[:, 1], sin * dx + cos * dz]
-    geometry = np.stack(
-        [*geometry, cos, sin, box[:, 4], box[:, 5], box[:, 6], box[:, 7]], axis=-1
-    )
-    round_geometry = np.stack(
-        [ball[:, 0] - eye[0], ball[:, 1] + eye[1], ball[:, 2] - eye[2]]
-        + [ball[:, 3], ball[:, 4], ball[:, 5]],
-        axis=-1,
-    )
-    chord = chord.copy()
-    chord[:, [0, 2]] -= eye[0]
-    chord[:, [1, 3]] -= eye[2]
-    chord[:, 4] %= 6000.0  # keeps float32 precise; a multiple of all pattern periods
-    # Padding never hits: a box of negative length, a disc far away, a distant street.
-    void_box = [0, 0, 0, 1, 0, 1, 1, -1e6, 0]
-    void_round = [0, -1e5, 0, 0.01, 0.01, 1]
-    void_chord = [1e6, 1e6, 1e6 + 1, 1e6, 0, 3, 2, 0, 0, 0]
-    return Scene(
-        camera=world_from_camera[:3, :3].astype(np.float32),
-        place=np.array([eye[0], -eye[1], eye[2]], np.float32),
-        boxes=_pad(geometry, _NUM_BOXES, void_box),
-        box_looks=_pad(box[:, 8:], _NUM_BOXES, [0] * 12),
-        rounds=_pad(round_geometry, _NUM_ROUNDS, void_round),
-        round_looks=_pad(ball[:, 8:], _NUM_ROUNDS, [0] * 12),
-        segments=_pad(chord, _NUM_SEGMENTS, void_chord),
-        counts=np.array([len(box), len(ball), len(chord)], np.int32),
-    )
-
-
-def _pad(rows, count, filler):
-    result = np.tile(np.asarray(filler, np.float32), (count, 1))
-    result[: len(rows)] = rows
-    return result
-
-
 def render(
-    scenes: Scene, drive: dict[str, np.ndarray], intrinsics: np.ndarray, size
+    scenes: synthetic_scene.Scene,
+    drive: dict[str, np.ndarray],
+    intrinsics: np.ndarray,
+    size,
 ) -> Image:
     """Returns the rendered frames of scenes with a leading frame axis."""
     height, width = size
@@ -204,7 +104,7 @@ def _cast_block(scene, drive, intrinsics, first_row, rows, width):
     )
     mean = jnp.mean(coloured.reshape(3, 4, num), axis=1).T
     frames = jnp.round(jnp.clip(mean, 0.0, 1.0) * 255.0).astype(jnp.uint8)
-    last = synthetic_world.LABEL - 8
+    last = synthetic_primitives.LABEL - 8
     labels = jnp.concatenate([scene.box_looks[:, last], scene.round_looks[:, last]])
     centre = hit[4 * num :]
     label = jnp.where(centre >= 0, labels[jnp.maximum(centre, 0)], 0.0)
@@ -231,7 +131,7 @@ def _nearest_hit(scene, rays, length):
 
     def ball(index, row, state):
         near, valid = _round_hit(row, dx, climb, dz)
-        return closer(state, near, valid, index + _NUM_BOXES)
+        return closer(state, near, valid, index + synthetic_scene.NUM_BOXES)
 
     state = _for_each(scene.boxes, scene.counts[0], box, (depth, hit))
     return _for_each(scene.rounds, scene.counts[1], ball, state)
@@ -283,7 +183,7 @@ def _box_interval(row, dx, climb, dz):
 
 def _round_hit(row, dx, climb, dz):
     """Returns where rays first meet an ellipsoid or an open cylinder."""
-    x, up, z, radius, half_height, roundness = row
+    x, up, z, radius, half_height, roundness, _, _ = row
     flat, tall = 1.0 / (radius * radius), roundness / (half_height * half_height)
     a = (dx * dx + dz * dz) * flat + climb * climb * tall
     b = (dx * x + dz * z) * flat + climb * up * tall
@@ -299,9 +199,7 @@ def _shade(scene, drive, rays, length, depth, hit, pixel):
     dx, dy, dz = rays
     footprint = depth * length * pixel
     on_ground = _ground(scene, drive, rays, depth, length, footprint)
-    on_sky = synthetic_textures.sky(
-        dx / length, dy / length, dz / length, pixel, drive
-    )
+    on_sky = synthetic_textures.sky(dx / length, dy / length, dz / length, pixel, drive)
     on_things = _things(scene, rays, depth, hit, length, footprint)
     colours = jnp.where((hit == -1)[None], on_ground, on_sky)
     return jnp.where((hit >= 0)[None], on_things, colours)
@@ -310,8 +208,8 @@ def _shade(scene, drive, rays, length, depth, hit, pixel):
 def _things(scene, rays, depth, hit, length, footprint):
     dx, dy, dz = rays
     climb = -dy
-    is_round = hit >= _NUM_BOXES
-    index = jnp.clip(hit, 0, _NUM_BOXES - 1)
+    is_round = hit >= synthetic_scene.NUM_BOXES
+    index = jnp.clip(hit, 0, synthetic_scene.NUM_BOXES - 1)
     row = tuple(scene.boxes.T[:, index])
     _, _, faces = _box_interval(row, dx, climb, dz)
     face = jnp.argmax(jnp.stack(faces), axis=0)
@@ -327,10 +225,10 @@ def _things(scene, rays, depth, hit, length, footprint):
     sun = jnp.where(face == 3, -_LIGHT[1], sun)
     facing = jnp.where(side, along_x, jnp.where(face == 3, climb, along_z))
 
-    index = jnp.clip(hit - _NUM_BOXES, 0, _NUM_ROUNDS - 1)
-    x, y, z, radius, _, _ = tuple(scene.rounds.T[:, index])
+    index = jnp.clip(hit - synthetic_scene.NUM_BOXES, 0, synthetic_scene.NUM_ROUNDS - 1)
+    x, y, z, radius, _, _, cos, sin = tuple(scene.rounds.T[:, index])
     from_x, from_z = depth * dx - x, depth * dz - z
-    angle = jnp.arctan2(from_x, from_z)
+    angle = jnp.arctan2(cos * from_x - sin * from_z, sin * from_x + cos * from_z)
     u = jnp.where(is_round, angle * radius, u)
     v = jnp.where(is_round, depth * climb - y, v)
     sun_round = (from_x * _LIGHT[0] + from_z * _LIGHT[2]) / radius
@@ -353,7 +251,12 @@ def _things(scene, rays, depth, hit, length, footprint):
     slant = footprint / jnp.clip(jnp.abs(facing) / length, 0.08, 1.0)
     flat = face == 3
     colours = synthetic_textures.surface(
-        look, u, v, face, jnp.where(flat, footprint, slant), jnp.where(flat, slant, footprint)
+        look,
+        u,
+        v,
+        face,
+        jnp.where(flat, footprint, slant),
+        jnp.where(flat, slant, footprint),
     )
     return colours * (0.86 + 0.16 * sun)[None]
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt32
 
-from mdm_jax.input_pipeline import synthetic_world
-
-Array = jax.Array
+from mdm_jax.input_pipeline import synthetic_primitives
 
 _NUM_OCTAVES = 8
 _LONGEST = 8.0  # metres
@@ -33,7 +32,12 @@ def _unit(bits: Array) -> Array:
     return (bits & jnp.uint32(0xFFFF)).astype(jnp.float32) * (2.0 / 65535.0) - 1.0
 
 
-def grain(u: Array, v: Array, seed: Array, footprint: Array) -> tuple[Array, Array]:
+def grain(
+    u: Float[Array, " r"],
+    v: Float[Array, " r"],
+    seed: UInt32[Array, " r"],
+    footprint: Float[Array, " r"],
+) -> tuple[Float[Array, " r"], Float[Array, " r"]]:
     """Returns two independent 1/f noises of about unit deviation.
 
     Args:
@@ -70,7 +74,9 @@ def grain(u: Array, v: Array, seed: Array, footprint: Array) -> tuple[Array, Arr
     return sums
 
 
-def stripes(x: Array, period, share, width: Array) -> Array:
+def stripes(
+    x: Float[Array, " r"], period, share, width: Float[Array, " r"]
+) -> Float[Array, " r"]:
     """Returns how much of `[x - width/2, x + width/2]` lies in periodic stripes.
 
     Stripes fill `[0, share * period]` of every period.
@@ -85,19 +91,23 @@ def stripes(x: Array, period, share, width: Array) -> Array:
     return jnp.clip(covered, 0.0, 1.0)
 
 
-def inside(x: Array, low, high, width: Array) -> Array:
+def inside(
+    x: Float[Array, " r"], low, high, width: Float[Array, " r"]
+) -> Float[Array, " r"]:
     """Returns how much of `[x - width/2, x + width/2]` lies in `[low, high]`."""
     width = jnp.maximum(width, 1e-3)
     top = jnp.minimum(x + width / 2, high)
     return jnp.clip((top - jnp.maximum(x - width / 2, low)) / width, 0.0, 1.0)
 
 
-def mix(a: Array, b: Array, weight: Array) -> Array:
+def mix(
+    a: Float[Array, "3 _"], b: Float[Array, "3 _"], weight: Float[Array, " r"]
+) -> Float[Array, "3 r"]:
     """Returns colours `a` where weight is 0 and `b` where it is 1."""
     return a + (b - a) * weight[None]
 
 
-def colour(values: tuple[float, float, float]) -> Array:
+def colour(values: tuple[float, float, float]) -> Float[Array, "3 1"]:
     """Returns one colour as `[3 1]`."""
     return jnp.asarray(values, jnp.float32)[:, None]
 
@@ -109,32 +119,34 @@ def surface(
     face: Array,
     footprint_u: Array,
     footprint_v: Array,
-) -> Array:
+) -> Float[Array, "3 r"]:
     """Returns the colours `[3 r]` of boxes and round things, before shading.
 
     Args:
-        look: appearance columns of synthetic_world, one entry per ray; colours `[3 r]`.
+        look: appearance columns of synthetic_primitives, one entry per ray; colours `[3 r]`.
         u, v: horizontal and vertical coordinates on the surface, metres.
         face: 0 left or right, 1 front, 2 back, 3 top.
         footprint_u, footprint_v: size of a pixel along them.
     """
     material = look["material"]
-    is_car = (material == synthetic_world.CAR_BODY) | (
-        material == synthetic_world.CAR_CABIN
+    is_car = (material == synthetic_primitives.CAR_BODY) | (
+        material == synthetic_primitives.CAR_CABIN
     )
-    scale = jnp.where(is_car, 4.0, jnp.where(material == synthetic_world.ROOF, 2.0, 1.0))
+    scale = jnp.where(
+        is_car, 4.0, jnp.where(material == synthetic_primitives.ROOF, 2.0, 1.0)
+    )
     seed = look["seed"].astype(jnp.uint32) * 4 + face.astype(jnp.uint32)
     footprint = jnp.maximum(footprint_u, footprint_v)
     light, tint = grain(u * scale, v * scale, seed, footprint * scale)
     base = mix(look["colour_a"], look["colour_b"], jnp.clip(0.5 + 0.6 * tint, 0, 1))
-    base = base * jnp.clip(1.0 + look["contrast"] * light, 0.25, 1.9)[None]
+    base = base * jnp.clip(1.0 + look["contrast"] * light, 0.3, 1.9)[None]
     facade = _windows(look, base, u, v, face, footprint_u, footprint_v)
     body = _car_body(look, base, u, v, face, footprint_u, footprint_v)
     cabin = _car_cabin(look, base, u, v, face, footprint_u, footprint_v, light)
     for kind, painted in (
-        (synthetic_world.FACADE, facade),
-        (synthetic_world.CAR_BODY, body),
-        (synthetic_world.CAR_CABIN, cabin),
+        (synthetic_primitives.FACADE, facade),
+        (synthetic_primitives.CAR_BODY, body),
+        (synthetic_primitives.CAR_CABIN, cabin),
     ):
         base = jnp.where((material == kind)[None], painted, base)
     return base
@@ -183,7 +195,9 @@ def _car_body(look, base, u, v, face, wide, high):
     front = mix(end, colour((0.95, 0.95, 0.88)), lamp)
     back = mix(end, colour((0.75, 0.08, 0.06)), lamp)
     flank = jnp.where((face == 3)[None], base, flank)
-    return jnp.where((face == 1)[None], front, jnp.where((face == 2)[None], back, flank))
+    return jnp.where(
+        (face == 1)[None], front, jnp.where((face == 2)[None], back, flank)
+    )
 
 
 def _car_cabin(look, base, u, v, face, wide, high, light):
@@ -197,7 +211,7 @@ def _car_cabin(look, base, u, v, face, wide, high, light):
     return jnp.where((face == 3)[None], base, result)
 
 
-def ground(place: dict[str, Array], drive: dict[str, Array]) -> Array:
+def ground(place: dict[str, Array], drive: dict[str, Array]) -> Float[Array, "3 r"]:
     """Returns the colours `[3 r]` of road, markings, kerb, sidewalk and verge.
 
     Args:
@@ -214,9 +228,7 @@ def ground(place: dict[str, Array], drive: dict[str, Array]) -> Array:
         return jnp.broadcast_to(drive[name][:, None], (3, x.shape[0]))
 
     facing = place["view_x"] * place["along_x"] + place["view_z"] * place["along_z"]
-    along = jnp.sqrt(
-        jnp.square(place["near"]) + jnp.square(place["far"] * facing)
-    )
+    along = jnp.sqrt(jnp.square(place["near"]) + jnp.square(place["far"] * facing))
     across = jnp.sqrt(
         jnp.square(place["near"])
         + jnp.square(place["far"]) * jnp.clip(1.0 - jnp.square(facing), 0.0, 1.0)
@@ -248,7 +260,9 @@ def ground(place: dict[str, Array], drive: dict[str, Array]) -> Array:
     return mix(result, colour((0.85, 0.85, 0.82)), jnp.clip(paint, 0, 1) * 0.85)
 
 
-def sky(x: Array, y: Array, z: Array, pixel: Array, drive: dict[str, Array]) -> Array:
+def sky(
+    x: Array, y: Array, z: Array, pixel: Array, drive: dict[str, Array]
+) -> Float[Array, "3 r"]:
     """Returns the colours `[3 r]` of clouds and far hills in a direction (unit, y down)."""
     azimuth = jnp.arctan2(x, z)
     up = jnp.arcsin(jnp.clip(-y, -1.0, 1.0))
@@ -262,7 +276,9 @@ def sky(x: Array, y: Array, z: Array, pixel: Array, drive: dict[str, Array]) -> 
     blue = mix(pale, jnp.broadcast_to(zenith, (3, x.shape[0])), jnp.clip(up * 3, 0, 1))
     cloud = jnp.clip(0.35 + 0.45 * light, 0.0, 0.9)
     above = mix(blue, colour((0.93, 0.93, 0.93)), cloud)
-    ridge = 0.025 + 0.018 * jnp.sin(azimuth * 5.0) + 0.012 * jnp.sin(azimuth * 13.0 + 1.0)
+    ridge = (
+        0.025 + 0.018 * jnp.sin(azimuth * 5.0) + 0.012 * jnp.sin(azimuth * 13.0 + 1.0)
+    )
     hill = mix(colour((0.35, 0.45, 0.42)), colour((0.5, 0.56, 0.58)), 0.5 + 0.4 * tint)
     hill = hill * jnp.clip(1.0 + 0.2 * light, 0.5, 1.5)[None]
     return mix(above, hill, inside(up, -1.0, ridge, jnp.full_like(x, pixel)))

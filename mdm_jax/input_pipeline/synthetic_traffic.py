@@ -1,13 +1,8 @@
-"""How the camera and the other cars drive through a synthetic town.
+"""The moving cars of a synthetic town.
 
-The camera follows the right lane, slows down in sharp bends, and now and then stops;
-standing, it sometimes looks aside and back (pure rotation). All its swaying is a
-function of the distance driven, so that a standing camera stands exactly still.
-
-Moving cars are of three kinds: one ahead that keeps its distance to the camera, from
-the side street where it turns in to the one where it turns off; oncoming ones; and
-those that cross or turn at side streets. Frames count from -`LEAD_IN`, so that traffic
-is already flowing in frame 0; nothing that a frame shows depends on how many follow.
+They are of three kinds: one ahead that keeps its distance to the camera, from the side
+street where it turns in to the one where it turns off; oncoming ones; and those that
+cross or turn at side streets. No two touch.
 """
 
 from __future__ import annotations
@@ -18,119 +13,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mdm_jax.input_pipeline import synthetic_route, synthetic_world
-
-LEAD_IN = 60
-LEAD_OUT = 150
-_START = 110.0  # arc length of the camera at its first, unseen, frame
-MAX_SPEED = 1.3  # metres per frame
-
-
-@dataclasses.dataclass(frozen=True)
-class CameraPath:
-    """The camera's drive; arrays start `LEAD_IN` frames before the first frame.
-
-    Attributes:
-        s: `[m]`, distance along the route.
-        place: `[m 2]`, x and z.
-        yaw: `[m]`, viewing direction in the ground plane.
-        world_from_camera: `[m 4 4]`.
-    """
-
-    s: np.ndarray
-    place: np.ndarray
-    yaw: np.ndarray
-    world_from_camera: np.ndarray
+from mdm_jax.input_pipeline import (
+    synthetic_camera,
+    synthetic_primitives,
+    synthetic_world,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Track:
     """A moving car: its poses `[m 3]` (x, z, heading) from frame `start` on."""
 
-    car: synthetic_world.Car
+    car: synthetic_primitives.Car
     start: int
     poses: np.ndarray
 
 
-def route_length(num_frames: int) -> float:
-    """Returns how far the camera gets, at most, in metres."""
-    return _START + MAX_SPEED * (num_frames + LEAD_IN + LEAD_OUT)
-
-
-def drive_camera(
-    seed: Sequence[int], route: synthetic_route.Route, *, num_frames: int
-) -> CameraPath:
-    """Returns the camera's path over all frames, `LEAD_IN` before to `LEAD_OUT` after."""
-    rng = np.random.default_rng([*seed, 4])
-    s, look = _drive(rng, route, LEAD_IN + num_frames + LEAD_OUT)
-    rng = np.random.default_rng([*seed, 5])
-    phase = rng.uniform(0, 2 * math.pi, 6)
-    lateral = route.lane_offset(s) + 0.2 * np.sin(s / 19 + phase[0])
-    sway = math.radians(rng.uniform(1, 5))
-    sway = sway * np.sin(2 * math.pi * s / rng.uniform(28, 50) + phase[1])
-    pitch = math.radians(rng.uniform(-4.5, -0.5))
-    pitch = pitch + math.radians(0.5) * np.sin(s / 7 + phase[2])
-    roll = math.radians(0.5) * np.sin(s / 15 + phase[3])
-    height = rng.uniform(1.4, 1.8) + 0.02 * np.sin(s / 5 + phase[4])
-    x, z, heading = route.at(s, lateral).T
-    yaw = heading + sway + look
-    pose = np.tile(np.eye(4), (len(s), 1, 1))
-    pose[:, :3, :3] = _rotation(yaw, pitch, roll)
-    pose[:, :3, 3] = np.stack([x, -height, z], axis=-1)
-    return CameraPath(s, np.stack([x, z], axis=-1), yaw, pose)
-
-
-def _drive(rng, route, num_frames):
-    """Returns arc lengths and extra yaw angles, frame by frame."""
-    cruise = rng.uniform(0.88, 1.18)
-    phase = rng.uniform(0, 2 * math.pi)
-    s, speed = _START, cruise
-    next_stop = LEAD_IN + rng.integers(12, 70)
-    pause: list[float] = []  # yaw angles still to be shown while standing
-    distances, angles = [], []
-    for frame in range(num_frames):
-        distances.append(s)
-        angles.append(pause.pop(0) if pause and speed == 0 else 0.0)
-        if frame == next_stop:
-            pause = [0.0] * int(rng.integers(4, 8))
-            if rng.random() < 0.7:
-                turn, count = math.radians(rng.uniform(6, 10)), rng.integers(14, 19)
-                turn *= rng.choice([-1, 1])
-                pause += list(turn * np.sin(math.pi * np.arange(count) / count))
-            next_stop = frame + rng.integers(75, 130)
-        leg = route.leg_at(s + 6.0)
-        wish = cruise * (1 + 0.1 * math.sin(s / 25 + phase))
-        if leg.is_sharp and leg.bend_start - 8 < s + 6.0:
-            wish = 0.6
-        if pause:
-            wish = 0.0
-        speed += min(max(wish - speed, -0.2), 0.15)
-        s += speed
-    return np.array(distances), np.array(angles)
-
-
-def _rotation(yaw, pitch, roll):
-    """Returns Ry(yaw) Rx(pitch) Rz(roll) `[m 3 3]`: positive pitch looks up."""
-    zero, one = np.zeros_like(yaw), np.ones_like(yaw)
-
-    def stack(*rows):
-        return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
-
-    sin, cos = np.sin, np.cos
-    about_y = stack(
-        (cos(yaw), zero, sin(yaw)), (zero, one, zero), (-sin(yaw), zero, cos(yaw))
-    )
-    about_x = stack(
-        (one, zero, zero), (zero, cos(pitch), -sin(pitch)), (zero, sin(pitch), cos(pitch))
-    )
-    about_z = stack(
-        (cos(roll), -sin(roll), zero), (sin(roll), cos(roll), zero), (zero, zero, one)
-    )
-    return about_y @ about_x @ about_z
-
-
 def make_traffic(
-    seed: Sequence[int], world: synthetic_world.World, camera: CameraPath
+    seed: Sequence[int],
+    world: synthetic_world.World,
+    camera: synthetic_camera.CameraPath,
 ) -> list[Track]:
     """Returns the moving cars, free of collisions."""
     traffic = _Traffic(world, camera)
@@ -152,20 +54,20 @@ class _Traffic:
 
     def frame_at(self, s):
         """First frame in which the camera has come to arc length s."""
-        return int(np.searchsorted(self.camera.s, s)) - LEAD_IN
+        return int(np.searchsorted(self.camera.s, s)) - synthetic_camera.LEAD_IN
 
     def try_track(self, rng, start, poses, check_ends=True):
-        car = synthetic_world.make_car(
+        car = synthetic_primitives.make_car(
             rng, 1 + len(self.world.parked_cars) + len(self.tracks)
         )
         # Frames before the drive's beginning are never seen.
-        late = max(-LEAD_IN - start, 0)
+        late = max(-synthetic_camera.LEAD_IN - start, 0)
         start, poses = start + late, poses[late:]
-        poses = poses[: len(self.camera.s) - LEAD_IN - start]
+        poses = poses[: max(len(self.camera.s) - synthetic_camera.LEAD_IN - start, 0)]
         if len(poses) < 4 or self._collides(start, poses):
             return False
         if check_ends and (
-            (start > -LEAD_IN and self._in_sight(start, poses[0]))
+            (start > -synthetic_camera.LEAD_IN and self._in_sight(start, poses[0]))
             or self._in_sight(start + len(poses) - 1, poses[-1])
         ):
             return False
@@ -174,7 +76,7 @@ class _Traffic:
 
     def _collides(self, start, poses):
         discs = _discs(poses)
-        index = np.arange(start, start + len(poses)) + LEAD_IN
+        index = np.arange(start, start + len(poses)) + synthetic_camera.LEAD_IN
         eye, yaw = self.camera.place[index], self.camera.yaw[index]
         ego = np.concatenate([eye, yaw[:, None]], axis=-1)
         if _touch(discs, _discs(ego), 2.4):
@@ -198,12 +100,14 @@ class _Traffic:
         return False
 
     def _in_sight(self, frame, pose):
-        index = frame + LEAD_IN
+        index = frame + synthetic_camera.LEAD_IN
         offset = pose[:2] - self.camera.place[index]
         bearing = math.atan2(offset[0], offset[1]) - self.camera.yaw[index]
         bearing = (bearing + math.pi) % (2 * math.pi) - math.pi
         distance = float(np.hypot(*offset))
-        return distance < 45 and abs(bearing) < math.radians(37) + 2.5 / max(distance, 2)
+        return distance < 45 and abs(bearing) < math.radians(37) + 2.5 / max(
+            distance, 2
+        )
 
 
 def _discs(poses):
@@ -308,7 +212,9 @@ def _add_leading(rng, traffic):
             origin = len(into) + 22
             points = _join(into, points)
         first, poses = _follow(_measured(points, origin, start), along)
-        traffic.try_track(rng, first - LEAD_IN, poses, check_ends=False)
+        traffic.try_track(
+            rng, first - synthetic_camera.LEAD_IN, poses, check_ends=False
+        )
         following = [street for street in turns if street.s >= leave.s]
         if not following:
             return
@@ -317,14 +223,14 @@ def _add_leading(rng, traffic):
 
 def _add_oncoming(rng, traffic):
     camera, route = traffic.camera, traffic.world.route
-    meeting = -LEAD_IN
+    meeting = -synthetic_camera.LEAD_IN
     while True:
         meeting += int(rng.integers(12, 36))
-        if meeting + LEAD_IN >= len(camera.s):
+        if meeting + synthetic_camera.LEAD_IN >= len(camera.s):
             return
         speed = rng.uniform(0.4, 1.1)
         frames = np.arange(meeting - 75, meeting + 12)
-        s = camera.s[meeting + LEAD_IN] - speed * (frames - meeting)
+        s = camera.s[meeting + synthetic_camera.LEAD_IN] - speed * (frames - meeting)
         keep = (s > 2) & (s < camera.s[-1] + 90)
         pose = route.at(s[keep], -route.lane_offset(s[keep]))
         pose[:, 2] += math.pi

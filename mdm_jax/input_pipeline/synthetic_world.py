@@ -1,42 +1,14 @@
-"""What stands along the streets: buildings, walls, hedges, trees, poles, parked cars.
-
-Everything is made of two primitives, rows of two tables.
-
-*Box* columns: x, base height, z, yaw, half width, height, half length, taper,
-then appearance. Its own axes are right, up and forward, with the origin in the middle
-of its base; the half length shrinks by `taper` metres per metre of height, which gives
-roofs and windscreens.
-
-*Round* columns: x, centre height, z, radius, half height, roundness, unused, unused,
-then appearance: a vertical ellipsoid (roundness 1) or cylinder (0).
-
-*Appearance*: material, seed, colour A (3), colour B (3), contrast, cell width, cell
-height, label.
-"""
+"""What stands along the streets: buildings, walls, hedges, trees, poles, parked cars."""
 
 from __future__ import annotations
 
-import colorsys
 import dataclasses
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from mdm_jax.input_pipeline import synthetic_route
-
-# Materials, understood by synthetic_textures.
-FACADE, WALL, FOLIAGE, CAR_BODY, CAR_CABIN, ROOF = range(6)
-COLUMNS = 20
-LABEL = 19
-
-
-@dataclasses.dataclass(frozen=True)
-class Car:
-    """A car's shape and look; `boxes [2 20]` in its own frame, `label` 1 + its index."""
-
-    boxes: np.ndarray
-    label: int
+from mdm_jax.input_pipeline import synthetic_primitives, synthetic_route
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +27,7 @@ class World:
     boxes: np.ndarray
     rounds: np.ndarray
     parked: np.ndarray
-    parked_cars: tuple[Car, ...]
+    parked_cars: tuple[synthetic_primitives.Car, ...]
 
 
 def make_world(seed: Sequence[int], *, length: float) -> World:
@@ -73,39 +45,6 @@ def make_world(seed: Sequence[int], *, length: float) -> World:
         parked=np.array(builder.parked).reshape(-1, 3),
         parked_cars=tuple(builder.parked_cars),
     )
-
-
-def make_car(rng: np.random.Generator, label: int) -> Car:
-    """Returns a car of about 4.2 x 1.8 x 1.5 m: a body and a tapered cabin."""
-    length, width = rng.uniform(3.9, 4.6), rng.uniform(1.7, 1.9)
-    body, cabin = rng.uniform(0.8, 0.95), rng.uniform(0.5, 0.62)
-    shift, share, taper = rng.uniform(-0.45, -0.1), rng.uniform(0.52, 0.62), 0.75
-    if rng.random() < 0.2:  # a van
-        body, cabin, shift, share, taper = 1.05, rng.uniform(0.75, 1.0), -0.3, 0.8, 0.3
-    colour = _colour(rng, saturation=(0.0, 0.9), value=(0.25, 0.95))
-    other = _colour(rng, saturation=(0.0, 0.9), value=(0.2, 0.95))
-    look = [rng.integers(1, 1 << 16), *colour, *other, rng.uniform(0.45, 0.7)]
-    rows = [
-        [0, 0, 0, 0, width / 2, body, length / 2, 0.06]
-        + [CAR_BODY, *look, length, body, label],
-        [0, body, shift, 0, width / 2 - 0.1, cabin, share * length / 2, taper]
-        + [CAR_CABIN, *look, share * length, cabin, label],
-    ]
-    return Car(np.array(rows, np.float64), label)
-
-
-def place_car(car: Car, x: float, z: float, heading: float) -> np.ndarray:
-    """Returns the car's boxes `[2 20]` in the world."""
-    boxes = car.boxes.copy()
-    boxes[:, 0] = x + car.boxes[:, 2] * math.sin(heading)
-    boxes[:, 2] = z + car.boxes[:, 2] * math.cos(heading)
-    boxes[:, 3] = heading
-    return boxes
-
-
-def _colour(rng, *, saturation, value, hue=(0.0, 1.0)):
-    hsv = rng.uniform(*hue), rng.uniform(*saturation), rng.uniform(*value)
-    return colorsys.hsv_to_rgb(*hsv)
 
 
 class _Builder:
@@ -135,10 +74,9 @@ class _Builder:
         row = [x, base, z, yaw, half_width, height, half_length, taper, *look, 0]
         self.boxes.append(row)
 
-    def round(self, x, centre, z, radius, half_height, roundness, look):
-        self.rounds.append(
-            [x, centre, z, radius, half_height, roundness, 0, 0, *look, 0]
-        )
+    def round(self, x, centre, z, radius, half_height, roundness, heading, look):
+        row = [x, centre, z, radius, half_height, roundness, heading, 0, *look, 0]
+        self.rounds.append(row)
 
 
 def _overlap(a, b):
@@ -154,12 +92,6 @@ def _overlap(a, b):
         if abs(offset @ axis) > extent:
             return False
     return True
-
-
-def _look(rng, material, *, hue=(0, 1), saturation, value, contrast, cell=(3.0, 3.0)):
-    one = _colour(rng, hue=hue, saturation=saturation, value=value)
-    two = _colour(rng, hue=hue, saturation=saturation, value=value)
-    return [material, rng.integers(1, 1 << 16), *one, *two, contrast, *cell]
 
 
 def _furnish_leg(builder, rng, index, leg):
@@ -191,9 +123,11 @@ def _building(builder, rng, index, leg, x, z, yaw, half_length, half_width):
     floors = rng.uniform(3, 7) if leg.style == "city" else rng.uniform(1.2, 2.6)
     height = floors * 3.0
     cell = (rng.uniform(1.8, 4.0), rng.uniform(2.7, 3.4))
-    look = _look(
+    look = synthetic_primitives.look(
         rng,
-        FACADE if rng.random() < 0.85 else WALL,
+        synthetic_primitives.FACADE
+        if rng.random() < 0.85
+        else synthetic_primitives.WALL,
         hue=(-0.03, 0.17) if rng.random() < 0.75 else (0.5, 0.7),
         saturation=(0.05, 0.55),
         value=(0.35, 0.9),
@@ -205,9 +139,9 @@ def _building(builder, rng, index, leg, x, z, yaw, half_length, half_width):
         roof = rng.uniform(1.8, 3.5)
         half = min(half_width, half_length) + 0.3
         turned = half_width < half_length
-        look = _look(
+        look = synthetic_primitives.look(
             rng,
-            ROOF,
+            synthetic_primitives.ROOF,
             hue=(-0.05, 0.08),
             saturation=(0.1, 0.6),
             value=(0.2, 0.5),
@@ -268,13 +202,13 @@ def _fence(builder, rng, index, leg, side, start, end, hedge, height):
         thickness = 0.4 if hedge else 0.12
         if builder.try_box(index, x, z, heading, thickness, length / 2 - 0.05, 0.9):
             hue, saturation = ((0.2, 0.36), (0.3, 0.7)) if hedge else ((0, 1), (0, 0.4))
-            look = _look(
+            look = synthetic_primitives.look(
                 rng,
-                FOLIAGE if hedge else WALL,
+                synthetic_primitives.FOLIAGE if hedge else synthetic_primitives.WALL,
                 hue=hue,
                 saturation=saturation,
-                value=(0.25, 0.65),
-                contrast=0.55,
+                value=(0.4, 0.75),
+                contrast=0.5,
             )
             builder.box(x, 0, z, heading, thickness, height, length / 2 - 0.05, 0, look)
         start += length
@@ -293,26 +227,27 @@ def _plant_side(builder, rng, index, leg, side):
         x, z, heading = route.at(s, side * lateral)
         if builder.try_box(index, x, z, heading, 0.25, 0.25, 0.35):
             if rng.random() < 0.6:
-                _tree(builder, rng, x, z)
+                _tree(builder, rng, x, z, heading - side * math.pi / 2)
             else:
-                _post(builder, rng, x, z, heading)
+                _post(builder, rng, x, z, heading, side)
         s += rng.uniform(*spacing)
 
 
-def _tree(builder, rng, x, z):
-    bark = _look(
+def _tree(builder, rng, x, z, heading):
+    bark = synthetic_primitives.look(
         rng,
-        WALL,
+        synthetic_primitives.WALL,
         hue=(0.05, 0.1),
         saturation=(0.2, 0.5),
         value=(0.15, 0.4),
         contrast=0.6,
     )
     trunk = rng.uniform(1.6, 3.0)
-    builder.round(x, trunk / 2, z, rng.uniform(0.12, 0.24), trunk / 2 + 0.5, 0, bark)
-    leaves = _look(
+    radius = rng.uniform(0.12, 0.24)
+    builder.round(x, trunk / 2, z, radius, trunk / 2 + 0.5, 0, heading, bark)
+    leaves = synthetic_primitives.look(
         rng,
-        FOLIAGE,
+        synthetic_primitives.FOLIAGE,
         hue=(0.12, 0.36),
         saturation=(0.3, 0.75),
         value=(0.2, 0.6),
@@ -322,15 +257,29 @@ def _tree(builder, rng, x, z):
         radius, half_height = rng.uniform(0.9, 1.7), rng.uniform(1.0, 1.8)
         dx, dz = rng.uniform(-0.8, 0.8, 2)
         centre = trunk + half_height * rng.uniform(0.6, 1.1)
-        builder.round(x + dx, centre, z + dz, radius, half_height, 1, leaves)
+        x, z = x + dx, z + dz
+        builder.round(x, centre, z, radius, half_height, 1, heading, leaves)
 
 
-def _post(builder, rng, x, z, heading):
-    look = _look(rng, WALL, saturation=(0, 0.3), value=(0.2, 0.7), contrast=0.5)
+def _post(builder, rng, x, z, heading, side):
+    look = synthetic_primitives.look(
+        rng,
+        synthetic_primitives.WALL,
+        saturation=(0, 0.3),
+        value=(0.2, 0.7),
+        contrast=0.5,
+    )
     height = rng.uniform(2.4, 7.0)
-    builder.round(x, height / 2, z, rng.uniform(0.06, 0.12), height / 2, 0, look)
+    radius, seam = rng.uniform(0.06, 0.12), heading - side * math.pi / 2
+    builder.round(x, height / 2, z, radius, height / 2, 0, seam, look)
     if height < 4.5:  # a sign
-        look = _look(rng, WALL, saturation=(0.5, 1), value=(0.6, 0.95), contrast=0.5)
+        look = synthetic_primitives.look(
+            rng,
+            synthetic_primitives.WALL,
+            saturation=(0.5, 1),
+            value=(0.6, 0.95),
+            contrast=0.5,
+        )
         half = rng.uniform(0.3, 0.55)
         builder.box(x, height - 2 * half, z, heading, half, 2 * half, 0.13, 0, look)
 
@@ -356,5 +305,7 @@ def _park_cars(builder, rng, index, leg):
             yaw = heading + turn
             if free and builder.try_box(index, x, z, yaw, 1.0, 2.3, margin):
                 builder.parked.append([x, z, yaw])
-                builder.parked_cars.append(make_car(rng, len(builder.parked)))
+                builder.parked_cars.append(
+                    synthetic_primitives.make_car(rng, len(builder.parked))
+                )
             s += 5.2 + (rng.exponential(6) if parking else rng.uniform(8, 35))

@@ -134,15 +134,20 @@ def panel_row(
     }
 
 
-def summary_table(metrics: dict[str, float], drive: str) -> list[dict[str, str]]:
-    """Returns what was reached on a drive beside the best guess without an image."""
+def summary_table(
+    metrics: dict[str, float], drive: str
+) -> list[tuple[str, str, str]]:
+    """Returns what was reached on a drive beside the best guess without an image.
 
-    def row(label: str, key: str, baseline: str | None) -> dict[str, str]:
-        return {
-            "metric": label,
-            "reached": _format(metrics.get(f"{drive}/{key}")),
-            "image-independent": _format(metrics.get(f"{drive}/{baseline}")),
-        }
+    The first row holds the names of the columns.
+    """
+
+    def row(label: str, key: str, baseline: str | None) -> tuple[str, str, str]:
+        return (
+            label,
+            _format(metrics.get(f"{drive}/{key}")),
+            _format(metrics.get(f"{drive}/{baseline}")),
+        )
 
     rows = [
         row("depth Abs Rel", "depth/abs_rel", "baseline/abs_rel"),
@@ -169,7 +174,8 @@ def summary_table(metrics: dict[str, float], drive: str) -> list[dict[str, str]]
             "reconstruction/unwarped_colour_error",
         ),
     ]
-    return [one for one in rows if one["reached"]]
+    header = ("metric", "reached", "without the image")
+    return [header, *(one for one in rows if one[1])]
 
 
 def print_tables(

@@ -51,7 +51,10 @@ def create(
         batch: any batch of the right shapes.
         seed: of the initial parameters.
     """
-    variables = dict(method.init(random_key(seed, INIT_STREAM, 0), batch))
+    # The generator `rbg` is one operation; the default one, unrolled for every
+    # parameter, takes XLA longer to compile than the training step.
+    key = jax.random.key(seed, impl="rbg")
+    variables = dict(method.init(jax.random.fold_in(key, INIT_STREAM), batch))
     params = variables.pop("params")
     return TrainState(
         step=jnp.zeros((), jnp.int32),

@@ -131,7 +131,7 @@ def make_train_step(
             state.params, state.model_state, arrays, state.step, key
         )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        reported["gradient_norm"] = optax.global_norm(grads)
+        reported["gradient_norm"] = optax.tree.norm(grads)
         new_state = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),

@@ -78,7 +78,7 @@ def magnitude(
 
 def inverse_depth_limit(depth: Float[np.ndarray, "h w"]) -> float:
     """Returns the inverse depth that only the nearest 5 % of known pixels exceed."""
-    return _percentile(_inverse(depth), 95) or 1.0
+    return _percentile(_inverse(depth), 95.0) or 1.0
 
 
 def absolute_limit(*arrays: np.ndarray) -> float:

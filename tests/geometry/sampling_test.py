@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from mdm_jax.geometry import camera, intrinsics, sampling
 
 H, W, C = 5, 7, 3
 bilinear = jax.jit(sampling.bilinear)
+resize = jax.jit(sampling.resize_bilinear, static_argnames=("size", "align_corners"))
 
 
 def _random_image(*shape: int, seed: int = 0) -> np.ndarray:
@@ -114,24 +117,22 @@ def test_bounds_are_inclusive(x, y, valid):
     assert np.any(gradient != 0) == valid
 
 
-@pytest.mark.parametrize("x", [np.nan, np.inf, -np.inf, 3.0])
-@pytest.mark.parametrize("y", [np.nan, np.inf, -np.inf])
-def test_non_finite_coordinates_are_clamped_and_have_no_gradient(x, y):
+def test_non_finite_coordinates_are_clamped_and_have_no_gradient():
     def loss(image, pixels):
         sampled = sampling.bilinear(image, pixels)
         return jnp.sum(jnp.square(sampled.values)), sampled
 
-    for pixels in (_at(x, y), _at(y, x)):
-        # Coordinates enter the sampler as results, not as constants.
-        gradients, sampled = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(
-            _random_image(), pixels
-        )
-        assert not sampled.valid[0, 0]
-        assert np.all(np.isfinite(sampled.values))
-        assert np.all(np.isfinite(gradients[0]))
-        finite = np.isfinite(pixels)
-        np.testing.assert_array_equal(gradients[1][~finite], 0)
-        assert np.all(np.isfinite(gradients[1]))
+    numbers = (np.nan, np.inf, -np.inf, 3.0)
+    pixels = np.array([[(x, y) for x in numbers] for y in numbers], np.float32)
+    gradients, sampled = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(
+        _random_image(), pixels
+    )
+    finite = np.isfinite(pixels).all(axis=-1)  # the one where both are
+    np.testing.assert_array_equal(sampled.valid, finite)
+    assert np.all(np.isfinite(sampled.values))
+    assert np.all(np.isfinite(gradients[0]))
+    np.testing.assert_array_equal(gradients[1][~finite], 0)
+    assert np.all(gradients[1][finite] != 0)
 
 
 def test_clamp_returns_the_nearest_inside_points():
@@ -143,6 +144,7 @@ def test_clamp_returns_the_nearest_inside_points():
 
 
 def test_gradients_agree_with_finite_differences():
+    @jax.jit
     def values(image, pixels):
         return sampling.bilinear(image, pixels).values
 
@@ -189,7 +191,7 @@ def test_sampling_a_mirrored_image_at_mirrored_coordinates_changes_nothing():
 def test_images_of_one_row_or_column_can_be_sampled(shape):
     image = _random_image(*shape)
     pixels = _random_pixels(margin=1.0)
-    sampled = sampling.bilinear(image, pixels)
+    sampled = bilinear(image, pixels)
     for i, j in np.ndindex(*pixels.shape[:2]):
         np.testing.assert_allclose(
             sampled.values[i, j], _slow_bilinear(image, *pixels[i, j]), atol=1e-6
@@ -198,7 +200,9 @@ def test_images_of_one_row_or_column_can_be_sampled(shape):
 
 def test_a_batch_instead_of_one_image_is_an_error():
     with pytest.raises(ValueError, match="jax.vmap over a batch"):
-        sampling.bilinear(_random_image(2, H, W, C), _random_pixels(2, 4, 6))
+        inspect.unwrap(sampling.bilinear)(
+            _random_image(2, H, W, C), _random_pixels(2, 4, 6)
+        )
 
 
 def test_mapped_over_devices_it_equals_one_device_and_nothing_is_exchanged():
@@ -229,14 +233,14 @@ def test_mapped_over_devices_it_equals_one_device_and_nothing_is_exchanged():
     )
 
 
-SIZES = [(H, W), (10, 14), (8, 11), (3, 4), (9, 3), (1, 5), (4, 1)]
+SIZES = [(H, W), (8, 11), (9, 3), (1, 5), (4, 1)]
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("align_corners", [True, False])
 def test_resizing_agrees_with_a_slow_loop(size, align_corners):
     image = _random_image()
-    resized = sampling.resize_bilinear(image, size, align_corners=align_corners)
+    resized = resize(image, size, align_corners=align_corners)
 
     def source(i: int, old: int, new: int) -> float:
         if align_corners:
@@ -253,7 +257,7 @@ def test_resizing_agrees_with_a_slow_loop(size, align_corners):
 @pytest.mark.parametrize("align_corners", [True, False])
 def test_one_pixel_resizes_to_a_constant(align_corners):
     image = _random_image(1, 1, C)
-    resized = sampling.resize_bilinear(image, (3, 4), align_corners=align_corners)
+    resized = resize(image, (3, 4), align_corners=align_corners)
     np.testing.assert_allclose(resized, np.broadcast_to(image, (3, 4, C)), rtol=1e-6)
 
 
@@ -262,7 +266,7 @@ def test_a_resized_image_is_seen_by_the_resized_camera():
     K = intrinsics.matrix(6.0, 5.5, 3.2, 1.9).astype(np.float32)
     seen = camera.rays(jnp.asarray(K), H, W)
     size = (2 * H, 3 * W)
-    resized = sampling.resize_bilinear(seen, size, align_corners=False)
+    resized = resize(seen, size, align_corners=False)
     resized_K = intrinsics.resize(K, from_size=(H, W), to_size=size)
     expected = camera.rays(jnp.asarray(resized_K), *size)
     # Less the border, whose new pixels' centres lie outside the old ones'.

@@ -1,0 +1,197 @@
+"""Compile time, step time and memory of the training step, on the device at hand.
+
+    python benchmarks/train_step.py [--output=benchmarks/results/NAME.json]
+
+Each case runs in a process of its own, twice: with an empty compilation cache (cold)
+and with the one that left (warm). Times are of the whole step, device and host, after
+two untimed ones; frames are random, which changes no timing.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl import app, flags
+
+_OUTPUT = flags.DEFINE_string("output", "", "JSON file for the results.")
+_CASES = flags.DEFINE_list("cases", [], "Names of the cases; empty for all.")
+_STEPS = flags.DEFINE_integer("steps", 10, "Timed steps of each case.")
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PAPER = {
+    "dataset.size": (128, 416),
+    "networks.width_multiplier": 1.0,
+    "networks.motion_width_multiplier": 1.0,
+    "train.cpu_devices": 1,
+}
+# Overrides of configs/synthetic.py, by name.
+CASES = {
+    "demo": {},
+    "demo, one CPU device": {"train.cpu_devices": 1},
+    "paper size, correlation net, batch 4": {**PAPER, "train.batch_size": 4},
+    "paper size, paper net, batch 4": {
+        **PAPER,
+        "networks.motion_net": "paper",
+        "train.batch_size": 4,
+    },
+    "paper size, paper net, batch 16": {
+        **PAPER,
+        "networks.motion_net": "paper",
+        "train.batch_size": 16,
+    },
+}
+
+
+def measure(name: str, cache: str, steps: int) -> dict[str, object]:
+    """Returns the figures of one case; to be called in a fresh process."""
+    sys.path.insert(0, str(ROOT))
+    from configs import synthetic
+
+    config = synthetic.get_config()
+    config.update_from_flattened_dict(CASES[name])
+    from mdm_jax import main
+
+    main.configure_jax(config.train.cpu_devices, cache)
+    import jax
+    import numpy as np
+
+    from mdm_jax import methods
+    from mdm_jax.structs import batch_from_arrays
+    from mdm_jax.train import optimizer, sharding
+    from mdm_jax.train import state as state_lib
+    from mdm_jax.train import step as step_lib
+
+    (height, width), batch = config.dataset.size, config.train.batch_size
+    rng = np.random.default_rng(0)
+    focal = 0.8 * width
+    intrinsics = [[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]
+    mesh = sharding.make_mesh()
+    arrays = sharding.to_devices(
+        mesh,
+        {
+            "frames": rng.integers(0, 256, (batch, 2, height, width, 3), np.uint8),
+            "intrinsics": np.tile(np.array(intrinsics, np.float32), (batch, 1, 1)),
+        },
+    )
+    method, adam = methods.create(config), optimizer.create(config)
+    layout = sharding.replicated(mesh)
+    started = time.perf_counter()
+    state = jax.jit(
+        lambda a: state_lib.create(method, adam, batch_from_arrays(a), 0),
+        out_shardings=layout,
+    )(arrays)
+    jax.block_until_ready(state)
+    init_seconds = time.perf_counter() - started
+    metrics = jax.device_put(
+        step_lib.empty_metrics(step_lib.metric_names(config.loss_weights)), layout
+    )
+    step = step_lib.make_train_step(
+        method, adam, loss_weights=config.loss_weights, seed=0
+    )
+    step = jax.jit(
+        step,
+        in_shardings=(layout, layout, sharding.by_clip(mesh)),
+        out_shardings=(layout, layout),
+        donate_argnums=0,
+    )
+    started = time.perf_counter()
+    compiled = step.lower(state, metrics, arrays).compile()
+    compile_seconds = time.perf_counter() - started
+    times = []
+    for _ in range(steps + 2):
+        started = time.perf_counter()
+        state, metrics = compiled(state, metrics, arrays)
+        jax.block_until_ready((state, metrics))
+        times.append(time.perf_counter() - started)
+    device_peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    host_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    flops = (compiled.cost_analysis() or {}).get("flops")
+    return {
+        "case": name,
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "init_seconds": init_seconds,
+        "compile_seconds": compile_seconds,
+        "step_milliseconds": 1e3 * float(np.median(times[2:])),
+        "step_milliseconds_min": 1e3 * min(times[2:]),
+        "peak_gigabytes": (device_peak or host_peak) / 2**30,
+        "peak_of": "device" if device_peak else "process",
+        "gigaflops_per_step": flops / 1e9 if flops else None,
+    }
+
+
+def _in_fresh_process(name: str, cache: str, steps: int) -> dict[str, object]:
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); import json, "
+        f"train_step; print(json.dumps(train_step.measure({name!r}, {cache!r}, "
+        f"{steps})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"case {name!r} failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(argv: list[str]):
+    del argv
+    unknown = set(_CASES.value) - set(CASES)
+    if unknown:
+        raise app.UsageError(f"unknown cases {unknown}; there are {list(CASES)}")
+    import jax
+
+    from mdm_jax.train import reporting
+
+    results = []
+    for name in _CASES.value or CASES:
+        with tempfile.TemporaryDirectory() as cache:
+            cold = _in_fresh_process(name, cache, _STEPS.value)
+            warm = _in_fresh_process(name, cache, 1)
+        results.append(
+            {
+                **cold,
+                "init_seconds_warm": warm["init_seconds"],
+                "compile_seconds_warm": warm["compile_seconds"],
+            }
+        )
+        print(json.dumps(results[-1]), flush=True)
+    columns = {
+        "case": "case",
+        "init [s]": "init_seconds",
+        "compile, cold [s]": "compile_seconds",
+        "warm [s]": "compile_seconds_warm",
+        "step [ms]": "step_milliseconds",
+        "peak [GB]": "peak_gigabytes",
+    }
+    table = [list(columns)]
+    for result in results:
+        table.append(
+            [
+                f"{v:.4g}" if isinstance(v, float) else str(v)
+                for v in (result[key] for key in columns.values())
+            ]
+        )
+    print(reporting.format_table(f"training step on {results[0]['device']}", table))
+    if _OUTPUT.value:
+        path = pathlib.Path(_OUTPUT.value)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        environment = {
+            "jax": jax.__version__,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+        }
+        path.write_text(
+            json.dumps({"environment": environment, "results": results}, indent=2)
+            + "\n"
+        )
+
+
+if __name__ == "__main__":
+    app.run(main)
