@@ -1,6 +1,6 @@
 """Synthetic drives: learns depth, egomotion and object motion on a laptop's CPU.
 
-    python -m mdm_jax.main --config=configs/synthetic.py --workdir=runs/demo
+python -m mdm_jax.main --config=configs/synthetic.py --workdir=runs/demo
 """
 
 from mdm_jax import config as config_lib

@@ -228,7 +228,8 @@ def from_json(text: str) -> ConfigDict:
     """
     values = json.loads(text)
     if not isinstance(values, dict):
-        raise ValueError(f"expected a JSON object, got {type(values).__name__}")
+        message = f"expected a JSON object, got {type(values).__name__}"
+        raise ValueError(message)  # noqa: TRY004 (a value of a file, not an argument)
     return ConfigDict(_with_tuples(values))
 
 

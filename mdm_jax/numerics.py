@@ -41,23 +41,6 @@ def matmul(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
-def matvec(matrix: Array, vector: Array) -> Array:
-    """Returns `matrix @ vector` for `[* 3 3]` and `[* 3]`, in full precision.
-
-    Leading axes broadcast. Component by component: a sum over an axis of length 3 is
-    tens of times slower in XLA on CPU, and on accelerators a product of matrices this
-    small gains nothing from the matrix units, which would round to bfloat16.
-    """
-    x, y, z = vector[..., 0], vector[..., 1], vector[..., 2]
-    return jnp.stack(
-        [
-            matrix[..., i, 0] * x + matrix[..., i, 1] * y + matrix[..., i, 2] * z
-            for i in range(3)
-        ],
-        axis=-1,
-    )
-
-
 def masked_mean(values: Array, mask: Array) -> Array:
     """Returns the mean of `values` where `mask` is true, and 0 for an empty mask.
 

@@ -133,7 +133,7 @@ def measure(
         baselines: image-independent depth maps by name, to be measured alike; the best
             of them is reported as `baseline/...`.
     """
-    limits = dict(min_depth=evaluation.min_depth, max_depth=evaluation.max_depth)
+    limits = {"min_depth": evaluation.min_depth, "max_depth": evaluation.max_depth}
     rows: dict[str, list[float]] = {}
     motion_counts, all_moving_counts = np.zeros(2), np.zeros(2)
     # Residual motion counts as moving in units of the prediction's own mean step.
@@ -160,9 +160,7 @@ def measure(
             for part, mask in (("moving", moving), ("static", ~moving)):
                 if not (valid & mask).any():
                     continue
-                metrics = depth_lib.depth_metrics(
-                    truth, scaled, valid & mask, **limits
-                )
+                metrics = depth_lib.depth_metrics(truth, scaled, valid & mask, **limits)
                 for name, value in metrics.items():
                     rows.setdefault(f"{prefix}{part}/{name}", []).append(value)
             if not prefix:
@@ -224,7 +222,9 @@ def _best_baseline(result: Mapping[str, float], names: Sequence[str]):
     """Returns the lowest error that any image-independent map reaches."""
     if not names:
         return {}
-    best = {"baseline/abs_rel": min(result[f"baseline/{n}/depth/abs_rel"] for n in names)}
+    best = {
+        "baseline/abs_rel": min(result[f"baseline/{n}/depth/abs_rel"] for n in names)
+    }
     for part in ("moving", "static"):
         values = [result.get(f"baseline/{n}/{part}/abs_rel") for n in names]
         if None not in values:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mdm_jax import numerics
+from mdm_jax.geometry import rotation as rotation_lib
 from mdm_jax.losses import masking
 
 # Squared motion below which forth and back are not compared: 1e-6 rad is the rounding
@@ -79,7 +80,7 @@ def translation_cycle(
     forth = masking.zero_outside(mask, translation_ab)
     back = masking.zero_outside(mask, translation_ba_warped)
     # R_ab T_ba<p'> + T_ab
-    residual = numerics.matvec(rotation_ab[..., None, None, :, :], back) + forth
+    residual = rotation_lib.apply(rotation_ab[..., None, None, :, :], back) + forth
     # mean O |R_ab T_ba<p'> + T_ab|^2 / (|T_ab|^2 + |T_ba<p'>|^2)
     error = jnp.sum(jnp.square(residual), axis=-1)
     scale = jnp.sum(jnp.square(forth) + jnp.square(back), axis=-1)

@@ -35,8 +35,12 @@ from mdm_jax.losses import (
     smoothness,
 )
 from mdm_jax.methods.base import Method, Variables
-from mdm_jax.networks import correlation_net, depth_net, intrinsics_head
-from mdm_jax.networks import motion_field_net
+from mdm_jax.networks import (
+    correlation_net,
+    depth_net,
+    intrinsics_head,
+    motion_field_net,
+)
 from mdm_jax.structs import Batch, Motion, Prediction
 
 Array = jax.Array

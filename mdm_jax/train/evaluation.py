@@ -99,7 +99,7 @@ class Evaluator:
 def _spread(pairs: list[evaluate.FramePair]) -> list[evaluate.FramePair]:
     """Returns a few evenly spread pairs: chosen before looking at any prediction."""
     chosen = np.linspace(0, len(pairs) - 1, min(PANEL_ROWS, len(pairs)) + 2)[1:-1]
-    return [pairs[int(round(i))] for i in chosen]
+    return [pairs[round(i)] for i in chosen]
 
 
 def panel_row(
@@ -134,9 +134,7 @@ def panel_row(
     }
 
 
-def summary_table(
-    metrics: dict[str, float], drive: str
-) -> list[tuple[str, str, str]]:
+def summary_table(metrics: dict[str, float], drive: str) -> list[tuple[str, str, str]]:
     """Returns what was reached on a drive beside the best guess without an image.
 
     The first row holds the names of the columns.
@@ -196,4 +194,3 @@ def _write_json(path: pathlib.Path, metrics: dict[str, float]):
     temporary = path.with_suffix(".json.tmp")
     temporary.write_text(json.dumps(finite, indent=2, sort_keys=True) + "\n")
     temporary.replace(path)
-

@@ -44,9 +44,7 @@ def stop_if_not_finite(
         batch = next(iterator)
     path = pathlib.Path(workdir) / f"non_finite_batch_{failed_step}.npz"
     np.savez_compressed(path, **batch)
-    terms = {
-        name: float(value.total) for name, value in metrics.means.items()
-    }
+    terms = {name: float(value.total) for name, value in metrics.means.items()}
     culprits = [name for name, value in terms.items() if not np.isfinite(value)]
     raise FloatingPointError(
         f"not finite at step {failed_step}: {', '.join(culprits)}. The batch is kept in "

@@ -122,7 +122,9 @@ def train_and_evaluate(
                 checkpointer.save(state, iterator)
             if due(step, config.train.evaluate_every) and step < num_steps:
                 seconds = time.monotonic() - began
-                reporter.write_scalars(step, evaluator(state.variables, seconds=seconds))
+                reporter.write_scalars(
+                    step, evaluator(state.variables, seconds=seconds)
+                )
                 reporter.write_images(step, evaluator.images)
         seconds = time.monotonic() - began
         final = evaluator(state.variables, seconds=seconds)

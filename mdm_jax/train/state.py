@@ -35,9 +35,7 @@ class TrainState:
 
 def random_key(seed: int, stream: int, step: jax.Array | int) -> jax.Array:
     """Returns the key for one purpose at one step."""
-    return jax.random.fold_in(
-        jax.random.fold_in(jax.random.key(seed), stream), step
-    )
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), stream), step)
 
 
 def create(

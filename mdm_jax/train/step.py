@@ -36,9 +36,7 @@ class StepMetrics:
     failed_step: jax.Array
 
 
-TrainStep = Callable[
-    [TrainState, StepMetrics, Arrays], tuple[TrainState, StepMetrics]
-]
+TrainStep = Callable[[TrainState, StepMetrics, Arrays], tuple[TrainState, StepMetrics]]
 
 
 def empty_metrics(names: list[str]) -> StepMetrics:
@@ -52,7 +50,8 @@ def empty_metrics(names: list[str]) -> StepMetrics:
 def compute(metrics: StepMetrics) -> dict[str, float]:
     """Returns the means as Python numbers; waits for the device."""
     return {
-        name: float(mean.compute()) for name, mean in jax.device_get(metrics.means).items()
+        name: float(mean.compute())
+        for name, mean in jax.device_get(metrics.means).items()
     }
 
 

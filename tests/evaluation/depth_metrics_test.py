@@ -7,7 +7,7 @@ import pytest
 
 from mdm_jax.evaluation import depth_metrics
 
-LIMITS = dict(min_depth=1e-3, max_depth=80.0)
+LIMITS = {"min_depth": 1e-3, "max_depth": 80.0}
 
 
 def _maps(seed=0):
