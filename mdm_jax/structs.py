@@ -88,15 +88,12 @@ class Batch:
 
 
 @flax.struct.dataclass
-class Prediction:
-    """All that a method says about a batch.
+class Pairs:
+    """Motion between the frames of clips, for `n` directed pairs of frames.
 
-    The `n` directed frame pairs are listed by `target_index` and `source_index`:
-    pair i explains frame `target_index[i]` by sampling frame `source_index[i]`.
+    Pair i explains frame `target_index[i]` by sampling frame `source_index[i]`.
 
     Attributes:
-        depth: `[b t h w]`, positive, up to one global scale.
-        intrinsics: `[b 3 3]`, given or learned, in pixels.
         egomotion: `source_from_target` of the camera, `[b n ...]`.
         motion: total `source_from_target` motion, `[b n h w ...]`.
         residual_translation: `[b n h w 3]`, object motion: the part of
@@ -105,13 +102,36 @@ class Prediction:
         source_index: frame index of each pair's source.
     """
 
+    egomotion: Pose
+    motion: Motion
+    residual_translation: Array
+    target_index: tuple[int, ...] = flax.struct.field(pytree_node=False)
+    source_index: tuple[int, ...] = flax.struct.field(pytree_node=False)
+
+
+@flax.struct.dataclass
+class Prediction:
+    """All that a method says about a batch.
+
+    Attributes:
+        depth: `[b t h w]`, positive, up to one global scale.
+        intrinsics: `[b 3 3]`, given or learned, in pixels.
+        pairs: motion between frames; None for clips of a single frame.
+    """
+
     depth: Array
     intrinsics: Array
-    egomotion: Pose | None = None
-    motion: Motion | None = None
-    residual_translation: Array | None = None
-    target_index: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())
-    source_index: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())
+    pairs: Pairs | None = None
+
+    def require_pairs(self) -> Pairs:
+        """Returns the pairs.
+
+        Raises:
+            ValueError: the clips have a single frame.
+        """
+        if self.pairs is None:
+            raise ValueError("motion needs clips of at least two frames, got one")
+        return self.pairs
 
 
 def batch_from_arrays(arrays: Mapping[str, Any]) -> Batch:

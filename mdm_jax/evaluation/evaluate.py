@@ -38,6 +38,16 @@ class FramePair:
     def source_index(self) -> int:
         return self.index + 1
 
+    def true_depth(self) -> np.ndarray:
+        """Returns `[h w]`, metres, 0 where unknown.
+
+        Raises:
+            ValueError: the recording has no depth.
+        """
+        if self.recording.depth is None:
+            raise ValueError(f"recording {self.recording.name!r} has no true depth")
+        return np.asarray(self.recording.depth[self.index])
+
 
 def make_predict(method: Method) -> Callable[..., dict[str, jax.Array]]:
     """Returns a jitted `(variables, arrays) -> maps` for clips of two frames.
@@ -52,18 +62,19 @@ def make_predict(method: Method) -> Callable[..., dict[str, jax.Array]]:
     def predict(variables, arrays):
         batch = batch_from_arrays(arrays)
         prediction, _ = method.predict(variables, batch)
-        pair = prediction.target_index.index(0)
+        pairs = prediction.require_pairs()
+        first = pairs.target_index.index(0)
         motion = Motion(
-            prediction.motion.rotation[:, pair], prediction.motion.translation[:, pair]
+            pairs.motion.rotation[:, first], pairs.motion.translation[:, first]
         )
         warped = jax.vmap(warp.inverse_warp)(
             batch.frames[:, 1], prediction.depth[:, 0], motion, prediction.intrinsics
         )
         return {
             "depth": prediction.depth[:, 0],
-            "rotation": prediction.egomotion.rotation[:, pair],
-            "translation": prediction.egomotion.translation[:, pair],
-            "residual": prediction.residual_translation[:, pair],
+            "rotation": pairs.egomotion.rotation[:, first],
+            "translation": pairs.egomotion.translation[:, first],
+            "residual": pairs.residual_translation[:, first],
             "warped": warped.image,
             "valid": warped.valid,
             "intrinsics": prediction.intrinsics,
@@ -104,9 +115,10 @@ def predict_pairs(
             "intrinsics": np.stack([_intrinsics(recordings[r]) for r, _ in filled]),
             "video_index": np.array([r for r, _ in filled], np.int32),
         }
-        if all(one.instance_labels is not None for one in recordings):
+        labels = [one.instance_labels for one in recordings]
+        if not any(one is None for one in labels):
             arrays["instance_labels"] = np.stack(
-                [recordings[r].instance_labels[i : i + 2] for r, i in filled]
+                [np.asarray(labels[r])[i : i + 2] for r, i in filled]
             )
         maps = jax.device_get(predict(variables, to_devices(arrays)))
         for row, (r, i) in enumerate(real):
@@ -142,7 +154,7 @@ def measure(
     holes = np.zeros(2)
 
     for pair in pairs:
-        truth = np.asarray(pair.recording.depth[pair.index])
+        truth = pair.true_depth()
         valid = depth_lib.valid_pixels(truth, **limits)
         if not valid.any():
             continue
@@ -226,7 +238,7 @@ def _best_baseline(result: Mapping[str, float], names: Sequence[str]):
         "baseline/abs_rel": min(result[f"baseline/{n}/depth/abs_rel"] for n in names)
     }
     for part in ("moving", "static"):
-        values = [result.get(f"baseline/{n}/{part}/abs_rel") for n in names]
-        if None not in values:
-            best[f"baseline/{part}_abs_rel"] = min(values)
+        keys = [f"baseline/{n}/{part}/abs_rel" for n in names]
+        if all(key in result for key in keys):
+            best[f"baseline/{part}_abs_rel"] = min(result[key] for key in keys)
     return best

@@ -186,17 +186,25 @@ def _mouth(route, street):
 
 
 def _add_leading(rng, traffic):
-    """Cars ahead of the camera, one after the other, each for 60 to 250 metres."""
+    """Cars ahead of the camera, now and then, each for 40 to 150 metres.
+
+    One in three keeps exactly the camera's speed; the others close in and fall back.
+    """
     route, camera = traffic.world.route, traffic.camera
     turns = [street for street in route.side_streets if street.side != 0]
-    join = None  # the first one is there from the beginning
+    join = None  # there from the beginning
+    if rng.random() > 0.4:
+        first_join = camera.s[0] + rng.uniform(20, 120)
+        join = next((street for street in turns if street.s > first_join), None)
+        if join is None:
+            return
     while True:
-        gap = rng.uniform(8.5, 16.0)
-        sway = rng.uniform(0.5, 2.0) if rng.random() < 0.5 else 0.0
-        wave = 2 * math.pi * camera.s / rng.uniform(40, 80) + rng.uniform(0, 6)
+        gap = rng.uniform(9.0, 18.0)
+        sway = rng.uniform(1.0, 3.0) if rng.random() < 2 / 3 else 0.0
+        wave = 2 * math.pi * camera.s / rng.uniform(30, 60) + rng.uniform(0, 6)
         along = camera.s + gap + sway * np.sin(wave)
         begin = along[0] if join is None else join.s
-        leave_after = begin + rng.uniform(60, 250)
+        leave_after = begin + rng.uniform(40, 150)
         later = [street for street in turns if street.s > leave_after]
         if not later:
             return
@@ -215,7 +223,8 @@ def _add_leading(rng, traffic):
         traffic.try_track(
             rng, first - synthetic_camera.LEAD_IN, poses, check_ends=False
         )
-        following = [street for street in turns if street.s >= leave.s]
+        join_after = leave.s + rng.uniform(30, 200)
+        following = [street for street in turns if street.s >= join_after]
         if not following:
             return
         join = following[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 
 from mdm_jax.structs import Batch, Prediction
 
@@ -58,9 +59,7 @@ class Method(NamedTuple):
 def total_loss(
     terms: dict[str, jax.Array], weights: dict[str, float]
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Returns the weighted sum and the weighted terms.
-
-    Terms of weight 0 are still reported but cost no backward pass.
+    """Returns the weighted sum and the weighted terms; those of weight 0 are left out.
 
     Raises:
         ValueError: the names of terms and weights differ; both sides are named.
@@ -73,8 +72,5 @@ def total_loss(
             f"unknown {unknown or 'none'}, without a weight {unweighted or 'none'}; "
             f"the terms are {sorted(terms)}"
         )
-    weighted = {
-        name: weights[name] * term if weights[name] else jax.lax.stop_gradient(term)
-        for name, term in terms.items()
-    }
-    return sum(weighted[name] for name in terms if weights[name]), weighted
+    weighted = {name: weights[name] * terms[name] for name in terms if weights[name]}
+    return sum(weighted.values(), start=jnp.zeros(())), weighted

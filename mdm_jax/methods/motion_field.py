@@ -41,7 +41,7 @@ from mdm_jax.networks import (
     intrinsics_head,
     motion_field_net,
 )
-from mdm_jax.structs import Batch, Motion, Prediction
+from mdm_jax.structs import Batch, Motion, Pairs, Prediction
 
 Array = jax.Array
 
@@ -149,23 +149,28 @@ class MotionFieldModel(nn.Module):
         return Prediction(
             depth=depth,
             intrinsics=learned,
-            egomotion=egomotion,
-            motion=motion_lib.total(egomotion, residual),
-            residual_translation=residual,
-            target_index=target_index,
-            source_index=source_index,
+            pairs=Pairs(
+                egomotion=egomotion,
+                motion=motion_lib.total(egomotion, residual),
+                residual_translation=residual,
+                target_index=target_index,
+                source_index=source_index,
+            ),
         )
 
 
 def auto_mask(residual: Array) -> Array:
     """Returns the field with vectors shorter than the image's mean length set to 0.
 
+    A field of zeros is kept as a whole: a net whose output starts at zero would get no
+    gradient otherwise, and never start.
+
     Args:
         residual: `[* h w 3]`. The threshold is per image; the published code's spans
             the batch.
     """
     length = numerics.safe_norm(jax.lax.stop_gradient(residual))
-    keep = length > jnp.mean(length, axis=(-2, -1), keepdims=True)
+    keep = length >= jnp.mean(length, axis=(-2, -1), keepdims=True)
     return jnp.where(keep[..., None], residual, 0.0)
 
 
@@ -247,17 +252,17 @@ def loss_terms(
         wrap_smoothness: differences of the field wrap around the image border.
     """
     depth, intrinsics = prediction.depth, prediction.intrinsics
-    translation = prediction.motion.translation
-    residual = prediction.residual_translation
+    pairs = prediction.require_pairs()
+    translation, residual = pairs.motion.translation, pairs.residual_translation
     if options.scale_normalization:
         # One scale per clip: the published code's spans the batch.
         scale = jnp.mean(depth, axis=(1, 2, 3), keepdims=True)
         depth = depth / scale
         translation = translation / scale[..., None]
         residual = residual / scale[..., None]
-    rotation = _flatten(prediction.egomotion.rotation)
-    reverse = _reverse_index(prediction)
-    reverse_rotation = _flatten(prediction.egomotion.rotation[:, reverse])
+    rotation = _flatten(pairs.egomotion.rotation)
+    reverse = _reverse_index(pairs)
+    reverse_rotation = _flatten(pairs.egomotion.rotation[:, reverse])
 
     terms: dict[str, Array] = {}
     scales = pyramid.pyramid(
@@ -276,7 +281,7 @@ def loss_terms(
             translation_s,
             reverse_rotation,
             intrinsics,
-            prediction,
+            pairs,
             reverse,
         )
         for name, value in level_terms.items():
@@ -310,7 +315,7 @@ def _reconstruction_terms(
     translation: Array,
     rotation_ba: Array,
     intrinsics: Array,
-    prediction: Prediction,
+    pairs: Pairs,
     reverse: Array,
 ) -> dict[str, Array]:
     """Returns the terms that compare b, warped, with a, at one resolution.
@@ -322,11 +327,10 @@ def _reconstruction_terms(
         translation: `[b n h w 3]`, total.
         rotation_ba: `[m 3 3]`.
         intrinsics: `[b 3 3]`.
-        prediction: for its pair indices.
+        pairs: for their indices.
         reverse: `[n]`, index of each pair's opposite direction.
     """
-    target = jnp.array(prediction.target_index)
-    source = jnp.array(prediction.source_index)
+    target, source = jnp.array(pairs.target_index), jnp.array(pairs.source_index)
     image_a, image_b = _flatten(frames[:, target]), _flatten(frames[:, source])
     depth_a = _flatten(depth[:, target])
     depth_b = jax.lax.stop_gradient(_flatten(depth[:, source]))
@@ -365,10 +369,10 @@ def _reconstruction_terms(
     }
 
 
-def _reverse_index(prediction: Prediction) -> Array:
+def _reverse_index(pairs: Pairs) -> Array:
     """Returns `[n]`: the index of the pair that has target and source exchanged."""
-    pairs = list(zip(prediction.target_index, prediction.source_index, strict=True))
-    return jnp.array([pairs.index((source, target)) for target, source in pairs])
+    indices = list(zip(pairs.target_index, pairs.source_index, strict=True))
+    return jnp.array([indices.index((source, target)) for target, source in indices])
 
 
 # --- Assembly ------------------------------------------------------------------------

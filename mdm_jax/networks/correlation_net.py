@@ -13,6 +13,7 @@ multiplied by it: they scale with the depth they belong to, whatever that scale 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -26,6 +27,8 @@ from mdm_jax.networks import layers, motion_field_net
 
 InverseWarp = Callable[[Array, Array, Array, Array, Array], tuple[Array, Array, Array]]
 
+_TILE = 16
+
 
 def correlation_volume(
     features_a: Float[Array, "b h w c"],
@@ -35,7 +38,10 @@ def correlation_volume(
     """Returns `<f_a(p), f_b(p + d)>` for all displacements d in a window.
 
     Displacements are listed row by row, k = (2 ry + 1) (2 rx + 1); beyond the border
-    the correlation is 0.
+    the correlation is 0. Rows are cut into tiles; a tile is multiplied with all pixels
+    its windows reach, and the products outside the windows are thrown away. That is
+    2 to 3 times the arithmetic in a tenth of the time of one shifted product per
+    displacement, on CPU.
 
     Args:
         features_a: features of the frame whose pixels are listed.
@@ -43,16 +49,80 @@ def correlation_volume(
         radius: (x, y) of the window in pixels.
     """
     radius_x, radius_y = radius
-    _, height, width, _ = features_a.shape
+    b, height, width, c = features_a.shape
+    count = -(-width // _TILE)  # tiles in a row
+    reach = _TILE + 2 * radius_x  # pixels a tile sees in a row
+    rows = 2 * radius_y + 1
+
+    short = count * _TILE - width
+    tiles = jnp.pad(features_a, ((0, 0), (0, 0), (0, short), (0, 0)))
+    tiles = tiles.reshape(b, height, count, _TILE, c)
+
+    # What tile i sees in a row begins with the i-th tile of the padded frame b and
+    # goes on in the next ones.
+    pieces = -(-reach // _TILE)
     padded = jnp.pad(
-        features_b, ((0, 0), (radius_y, radius_y), (radius_x, radius_x), (0, 0))
+        features_b.swapaxes(2, 3),  # [b h c w]: the layout the product wants
+        (
+            (0, 0),
+            (radius_y, radius_y),
+            (0, 0),
+            (radius_x, (count + pieces - 1) * _TILE - width - radius_x),
+        ),
     )
-    volume = [
-        jnp.sum(features_a * padded[:, y : y + height, x : x + width, :], axis=-1)
-        for y in range(2 * radius_y + 1)
-        for x in range(2 * radius_x + 1)
+    seen = []
+    for i in range(pieces):
+        piece = lax.slice_in_dim(padded, i * _TILE, (i + count) * _TILE, axis=3)
+        piece = piece.reshape(b, height + 2 * radius_y, c, count, _TILE)
+        seen.append(piece[..., : min(_TILE, reach - i * _TILE)])
+    seen = jnp.concatenate(seen, axis=-1).swapaxes(2, 3)
+    seen = jnp.concatenate([seen[:, y : y + height] for y in range(rows)], axis=-1)
+
+    products = jnp.einsum("yxntc,yxncv->yxntv", tiles, seen)
+    volume = _band(products, rows)
+    return volume.reshape(b, height, count * _TILE, -1)[:, :, :width, :]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _band(products: Float[Array, "b h n t v"], rows: int) -> Float[Array, "b h n t k"]:
+    """Returns the products inside each pixel's window.
+
+    Pixel t's window begins at column t of what its tile sees in each of `rows` rows.
+    """
+    *leading, tile, columns = products.shape
+    reach = columns // rows
+    # Columns of a matrix that begin one further right in each row are columns of the
+    # matrix whose rows are one longer.
+    flat = products.reshape(*leading, tile * columns)
+    flat = jnp.pad(flat, [(0, 0)] * len(leading) + [(0, tile)])
+    skewed = flat.reshape(*leading, tile, columns + 1)[..., :columns]
+    window = skewed.reshape(*leading, tile, rows, reach)[..., : reach - tile + 1]
+    return window.reshape(*leading, tile, -1)
+
+
+def _band_forward(products, rows):
+    return _band(products, rows), None
+
+
+def _band_backward(rows, _, gradient):
+    # The transpose, in slices that are copied whole: XLA's own pads element by element.
+    *leading, tile, window = gradient.shape
+    gradient = gradient.reshape(*leading, tile, rows, window // rows)
+
+    def zeros(columns):
+        return jnp.zeros((*leading, rows, columns), gradient.dtype)
+
+    shifted = [
+        jnp.concatenate(
+            [zeros(t), gradient[..., t, :, :], zeros(tile - 1 - t)], axis=-1
+        )
+        for t in range(tile)
     ]
-    return jnp.stack(volume, axis=-1)
+    products = jnp.stack(shifted, axis=-3)
+    return (products.reshape(*leading, tile, -1),)
+
+
+_band.defvjp(_band_forward, _band_backward)
 
 
 def displacements(radius: tuple[int, int]) -> Float[Array, "k 2"]:

@@ -112,7 +112,7 @@ def panel_row(
     true_depth = true_motion = None
     scale = 1.0
     if pair.recording.depth is not None:
-        true_depth = np.asarray(pair.recording.depth[pair.index])
+        true_depth = pair.true_depth()
         valid = depth_lib.valid_pixels(
             true_depth,
             min_depth=evaluation.min_depth,

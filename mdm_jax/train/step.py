@@ -48,16 +48,16 @@ def empty_metrics(names: list[str]) -> StepMetrics:
 
 
 def compute(metrics: StepMetrics) -> dict[str, float]:
-    """Returns the means as Python numbers; waits for the device."""
-    return {
-        name: float(mean.compute())
-        for name, mean in jax.device_get(metrics.means).items()
-    }
+    """Returns the means as Python numbers, the total first; waits for the device."""
+    means = jax.device_get(metrics.means)
+    names = sorted(means, key=lambda name: (name != "loss/total", name))
+    return {name: float(means[name].compute()) for name in names}
 
 
 def metric_names(loss_weights: Mapping[str, float]) -> list[str]:
-    """Returns the names a train step reports for such weights."""
-    return ["loss/total", "gradient_norm", *(f"loss/{name}" for name in loss_weights)]
+    """Returns what a train step reports: the terms of weight 0 are left out."""
+    terms = [f"loss/{name}" for name, weight in loss_weights.items() if weight]
+    return ["loss/total", "gradient_norm", *terms]
 
 
 def make_train_step(

@@ -9,7 +9,7 @@ import pytest
 
 from mdm_jax import methods
 from mdm_jax.methods import base, motion_field
-from mdm_jax.structs import Batch, Motion, Pose, Prediction
+from mdm_jax.structs import Batch, Motion, Pairs, Pose, Prediction
 from mdm_jax.train import state as state_lib
 from mdm_jax.train import step as step_lib
 
@@ -124,7 +124,16 @@ def test_auto_mask_keeps_only_vectors_longer_than_the_image_mean():
     expected = residual.at[0, 0, 0].set(0.0)
     np.testing.assert_array_equal(masked, expected)
     gradient = jax.grad(lambda r: jnp.sum(motion_field.auto_mask(r)))(residual)
-    assert np.isfinite(gradient).all()
+    # The second image is all zeros, and kept; in the first, one vector is.
+    expected_gradient = jnp.zeros_like(residual).at[0, 1, 2].set(1.0).at[1].set(1.0)
+    np.testing.assert_array_equal(gradient, expected_gradient)
+
+
+def test_a_field_of_zeros_passes_its_gradient_through_the_auto_mask():
+    # Else a residual head that starts at zero would stay there for ever.
+    zeros = jnp.zeros((2, 4, 5, 3))
+    gradient = jax.grad(lambda r: jnp.sum(motion_field.auto_mask(r)))(zeros)
+    np.testing.assert_array_equal(gradient, jnp.ones_like(zeros))
 
 
 @pytest.mark.parametrize(
@@ -165,13 +174,15 @@ def _plane_scene(shift=2.0):
     prediction = Prediction(
         depth=jnp.full((1, 2, height, width), depth),
         intrinsics=jnp.asarray(intrinsics[None]),
-        egomotion=Pose(jnp.asarray(rotation), jnp.asarray(translation[:, :, 0, 0])),
-        motion=Motion(
-            jnp.asarray(rotation[:, :, None, None]), jnp.asarray(translation)
+        pairs=Pairs(
+            egomotion=Pose(jnp.asarray(rotation), jnp.asarray(translation[:, :, 0, 0])),
+            motion=Motion(
+                jnp.asarray(rotation[:, :, None, None]), jnp.asarray(translation)
+            ),
+            residual_translation=jnp.zeros((1, 2, height, width, 3)),
+            target_index=(0, 1),
+            source_index=(1, 0),
         ),
-        residual_translation=jnp.zeros((1, 2, height, width, 3)),
-        target_index=(0, 1),
-        source_index=(1, 0),
     )
     batch = Batch(
         frames=jnp.asarray(np.stack([first, second])[None]),
@@ -188,11 +199,9 @@ def test_true_motion_explains_the_frames_and_the_opposite_one_does_not(tiny_conf
         )
     )
     good = terms(prediction)
-    wrong = terms(
-        prediction.replace(
-            motion=Motion(prediction.motion.rotation, -prediction.motion.translation)
-        )
-    )
+    pairs = prediction.pairs
+    opposite = Motion(pairs.motion.rotation, -pairs.motion.translation)
+    wrong = terms(prediction.replace(pairs=pairs.replace(motion=opposite)))
     assert good["ssim"] < 1e-3
     assert wrong["ssim"] > 0.1
     assert good["translation_cycle"] < 1e-6
@@ -215,7 +224,7 @@ def test_one_frame_gives_depth_alone(tiny_config):
         return method.predict(variables, single)[0], method.predict(variables, batch)[0]
 
     single, pair = predict(batch)
-    assert single.motion is None
+    assert single.pairs is None
     np.testing.assert_allclose(single.depth[:, 0], pair.depth[:, 0], rtol=1e-5)
 
 
@@ -235,9 +244,9 @@ def test_three_frames_give_four_directed_pairs(tiny_config):
         return prediction, method.loss_terms(prediction, batch, jnp.zeros(()))
 
     prediction, terms = run(batch)
-    assert prediction.target_index == (0, 1, 1, 2)
-    assert prediction.source_index == (1, 2, 0, 1)
-    assert prediction.motion.translation.shape == (2, 4, 40, 48, 3)
+    assert prediction.pairs.target_index == (0, 1, 1, 2)
+    assert prediction.pairs.source_index == (1, 2, 0, 1)
+    assert prediction.pairs.motion.translation.shape == (2, 4, 40, 48, 3)
     assert all(np.isfinite(v) for v in terms.values())
 
 

@@ -1,0 +1,72 @@
+"""The command line, as a user runs it."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def _train(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "mdm_jax.main", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"XLA_FLAGS": ""},
+    )
+
+
+def test_a_folder_of_frames_of_unknown_camera_is_trained_on(tmp_path):
+    rng = np.random.default_rng(0)
+    texture = cv2.resize(
+        rng.integers(0, 255, (24, 60, 3), np.uint8), (300, 120), interpolation=1
+    )
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for i in range(6):
+        cv2.imwrite(str(frames / f"{i}.png"), texture[:, 10 * i : 10 * i + 200])
+    workdir = tmp_path / "run"
+    arguments = (
+        "--config=configs/video.py:smoke",
+        f"--config.dataset.path={frames}",
+        "--config.dataset.intrinsics=learned",
+        "--config.train.num_steps=2",
+        f"--workdir={workdir}",
+    )
+    done = _train(*arguments)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "train drive" in done.stdout
+    metrics = json.loads((workdir / "metrics.json").read_text())
+    assert metrics["train_drive/reconstruction/colour_error"] > 0
+    assert cv2.imread(str(workdir / "panel.png")).shape[0] > 100
+
+    # The same command again has nothing left to train but shows the result again.
+    again = _train(*arguments)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "Resumed from step 2" in again.stderr
+
+
+def test_mistakes_get_one_line_that_says_what_to_do(tmp_path):
+    done = _train(
+        "--config=configs/video.py:smoke",
+        "--config.dataset.path=/nowhere/at/all",
+        f"--workdir={tmp_path}",
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: dataset.path '/nowhere/at/all' does not exist")
+
+    unknown = _train(
+        "--config=configs/video.py:smoke",
+        "--config.optimizer.learning_rat=1",
+        f"--workdir={tmp_path}",
+    )
+    assert unknown.returncode != 0
+    assert "learning_rat" in unknown.stderr
