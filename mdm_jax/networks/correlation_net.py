@@ -13,137 +13,17 @@ multiplied by it: they scale with the depth they belong to, whatever that scale 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
 from mdm_jax import numerics
-from mdm_jax.networks import layers, motion_field_net
+from mdm_jax.networks import correlation, layers, motion_field_net
 
 InverseWarp = Callable[[Array, Array, Array, Array, Array], tuple[Array, Array, Array]]
-
-_TILE = 16
-
-
-def correlation_volume(
-    features_a: Float[Array, "b h w c"],
-    features_b: Float[Array, "b h w c"],
-    radius: tuple[int, int],
-) -> Float[Array, "b h w k"]:
-    """Returns `<f_a(p), f_b(p + d)>` for all displacements d in a window.
-
-    Displacements are listed row by row, k = (2 ry + 1) (2 rx + 1); beyond the border
-    the correlation is 0. Rows are cut into tiles; a tile is multiplied with all pixels
-    its windows reach, and the products outside the windows are thrown away. That is
-    2 to 3 times the arithmetic in a tenth of the time of one shifted product per
-    displacement, on CPU.
-
-    Args:
-        features_a: features of the frame whose pixels are listed.
-        features_b: features of the frame that is searched.
-        radius: (x, y) of the window in pixels.
-    """
-    radius_x, radius_y = radius
-    b, height, width, c = features_a.shape
-    count = -(-width // _TILE)  # tiles in a row
-    reach = _TILE + 2 * radius_x  # pixels a tile sees in a row
-    rows = 2 * radius_y + 1
-
-    short = count * _TILE - width
-    tiles = jnp.pad(features_a, ((0, 0), (0, 0), (0, short), (0, 0)))
-    tiles = tiles.reshape(b, height, count, _TILE, c)
-
-    # What tile i sees in a row begins with the i-th tile of the padded frame b and
-    # goes on in the next ones.
-    pieces = -(-reach // _TILE)
-    padded = jnp.pad(
-        features_b.swapaxes(2, 3),  # [b h c w]: the layout the product wants
-        (
-            (0, 0),
-            (radius_y, radius_y),
-            (0, 0),
-            (radius_x, (count + pieces - 1) * _TILE - width - radius_x),
-        ),
-    )
-    seen = []
-    for i in range(pieces):
-        piece = lax.slice_in_dim(padded, i * _TILE, (i + count) * _TILE, axis=3)
-        piece = piece.reshape(b, height + 2 * radius_y, c, count, _TILE)
-        seen.append(piece[..., : min(_TILE, reach - i * _TILE)])
-    seen = jnp.concatenate(seen, axis=-1).swapaxes(2, 3)
-    seen = jnp.concatenate([seen[:, y : y + height] for y in range(rows)], axis=-1)
-
-    products = jnp.einsum("yxntc,yxncv->yxntv", tiles, seen)
-    volume = _band(products, rows)
-    return volume.reshape(b, height, count * _TILE, -1)[:, :, :width, :]
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _band(products: Float[Array, "b h n t v"], rows: int) -> Float[Array, "b h n t k"]:
-    """Returns the products inside each pixel's window.
-
-    Pixel t's window begins at column t of what its tile sees in each of `rows` rows.
-    """
-    *leading, tile, columns = products.shape
-    reach = columns // rows
-    # Columns of a matrix that begin one further right in each row are columns of the
-    # matrix whose rows are one longer.
-    flat = products.reshape(*leading, tile * columns)
-    flat = jnp.pad(flat, [(0, 0)] * len(leading) + [(0, tile)])
-    skewed = flat.reshape(*leading, tile, columns + 1)[..., :columns]
-    window = skewed.reshape(*leading, tile, rows, reach)[..., : reach - tile + 1]
-    return window.reshape(*leading, tile, -1)
-
-
-def _band_forward(products, rows):
-    return _band(products, rows), None
-
-
-def _band_backward(rows, _, gradient):
-    # The transpose, in slices that are copied whole: XLA's own pads element by element.
-    *leading, tile, window = gradient.shape
-    gradient = gradient.reshape(*leading, tile, rows, window // rows)
-
-    def zeros(columns):
-        return jnp.zeros((*leading, rows, columns), gradient.dtype)
-
-    shifted = [
-        jnp.concatenate(
-            [zeros(t), gradient[..., t, :, :], zeros(tile - 1 - t)], axis=-1
-        )
-        for t in range(tile)
-    ]
-    products = jnp.stack(shifted, axis=-3)
-    return (products.reshape(*leading, tile, -1),)
-
-
-_band.defvjp(_band_forward, _band_backward)
-
-
-def displacements(radius: tuple[int, int]) -> Float[Array, "k 2"]:
-    """Returns the (x, y) displacements of a correlation volume, in its order."""
-    radius_x, radius_y = radius
-    y, x = jnp.meshgrid(
-        jnp.arange(-radius_y, radius_y + 1.0),
-        jnp.arange(-radius_x, radius_x + 1.0),
-        indexing="ij",
-    )
-    return jnp.stack([x.ravel(), y.ravel()], axis=-1)
-
-
-def soft_argmax(
-    volume: Float[Array, "b h w k"],
-    radius: tuple[int, int],
-    inverse_temperature: Array | float,
-) -> Float[Array, "b h w 2"]:
-    """Returns the mean displacement (x, y) in pixels, weighted by a softmax."""
-    weights = jax.nn.softmax(volume * inverse_temperature, axis=-1)
-    return weights @ displacements(radius)
 
 
 def rays(
@@ -234,7 +114,10 @@ class FeatureEncoder(nn.Module):
             name="conv2",
         )(x)
         x = x.astype(jnp.float32)
-        # The bound keeps gradients small where an image is black and features vanish.
+        # What all pixels have in common says nothing about which is which: without it,
+        # an untrained encoder's soft-argmax flow has half the error.
+        x = x - jnp.mean(x, axis=(1, 2), keepdims=True)
+        # The bound keeps gradients small where an image is flat and features vanish.
         squared = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
         return x * lax.rsqrt(squared + 1e-6)
 
@@ -277,6 +160,9 @@ class ResidualHead(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w 3"]:
         """Returns the head's output, float32."""
+        # Many measurements of a pixel to few channels, before pixels are compared.
+        mix = layers.Conv(self.widths[0], 1, dtype=self.dtype, name="mix")
+        x = nn.relu(mix(x))
         skips = []
         for index, width in enumerate(self.widths):
             stride = 1 if index == 0 else 2
@@ -299,6 +185,64 @@ class ResidualHead(nn.Module):
 def _swapped(x: Array) -> Array:
     """Returns the two halves of the batch exchanged: frame a's values become b's."""
     return jnp.concatenate([x[x.shape[0] // 2 :], x[: x.shape[0] // 2]])
+
+
+def _flow_unit(radius: tuple[int, int]) -> Float[Array, "1 1 1 2"]:
+    """Returns the factor from pixels to fractions of the window."""
+    unit = [1.0 / max(r, 1) for r in radius]
+    return jnp.asarray(unit)[None, None, None, :]
+
+
+def _compensated(
+    frame_a: Float[Array, "b h w c+4"],
+    frame_b: Float[Array, "b h w c+4"],
+    angles: Float[Array, "b 3"],
+    translation: Float[Array, "b 3"],
+    intrinsics: Float[Array, "b 3 3"],
+    *,
+    inverse_warp: InverseWarp,
+    radius: tuple[int, int],
+    sharpness: Array,
+) -> list[Array]:
+    """Returns what differs between frame a and frame b warped to a by the egomotion.
+
+    That is the correlation and its flow, the difference of colours and the relative
+    difference of depths, both 0 where frame b is not seen, and where it is seen.
+
+    Args:
+        frame_a: features, colours (3) and depth (1).
+        frame_b: the same of frame b.
+        angles: of the rotation `b_from_a`.
+        translation: `b_from_a`.
+        intrinsics: K of these frames.
+        inverse_warp: see `CorrelationMotionNet`.
+        radius: of the correlation.
+        sharpness: of the soft-argmax flow.
+    """
+    splits = (frame_a.shape[-1] - 4, frame_a.shape[-1] - 1)
+    features_a, colors_a, depth_a = jnp.split(frame_a, splits, axis=-1)
+    # The gradient of a warp with respect to its source is a scatter, dear on CPU. The
+    # features learn from frame a and from the first correlation.
+    values, projected_depth, valid = inverse_warp(
+        *lax.stop_gradient(
+            (frame_b, depth_a[..., 0], angles, translation, intrinsics),
+        )
+    )
+    valid = valid[..., None]
+    values = jnp.where(valid, values, 0.0)
+    features_b, colors_b, sampled_depth = jnp.split(values, splits, axis=-1)
+    projected_depth = jnp.where(valid, projected_depth[..., None], 0.0)
+    volume = correlation.correlation_volume(features_a, features_b, radius)
+    flow = correlation.soft_argmax(volume, radius, sharpness)
+    return [
+        volume,
+        flow * _flow_unit(radius),
+        jnp.where(valid, colors_a - colors_b, 0.0),
+        numerics.safe_divide(
+            projected_depth - sampled_depth, projected_depth + sampled_depth
+        ),
+        valid.astype(jnp.float32),
+    ]
 
 
 class CorrelationMotionNet(nn.Module):
@@ -389,21 +333,24 @@ class CorrelationMotionNet(nn.Module):
         images = layers.centered(images)
         encoder = FeatureEncoder(self.features, self.dtype, name="encoder")
         features = encoder(images)
-        volume = correlation_volume(features, _swapped(features), self.radius)
-        sharpness = self.param("log_sharpness", nn.initializers.constant(3.0), ())
-        flow = soft_argmax(volume, self.radius, jnp.exp(sharpness))
-        radius_x, radius_y = self.radius
-        flow_unit = jnp.asarray([1.0 / max(radius_x, 1), 1.0 / max(radius_y, 1)])
-        matching = [volume, flow * flow_unit[None, None, None, :]]
-        depth_pair = [log_depth, _swapped(log_depth)]
+        log_sharpness = self.param("log_sharpness", nn.initializers.constant(3.0), ())
+        sharpness = jnp.exp(log_sharpness)
+        volume = correlation.correlation_volume(
+            features, _swapped(features), self.radius
+        )
+        flow = correlation.soft_argmax(volume, self.radius, sharpness)
+        matching = [
+            volume,
+            flow * _flow_unit(self.radius),
+            log_depth,
+            _swapped(log_depth),
+        ]
 
         # Egomotion: antisymmetric in the order of the frames, f(a, b) - f(b, a).
         trunk = EgomotionTrunk(
             self._scaled(self.trunk_widths), self.dtype, name="trunk"
         )
-        ordered = trunk(
-            jnp.concatenate([*matching, *depth_pair], axis=-1), half_intrinsics
-        )
+        ordered = trunk(jnp.concatenate(matching, axis=-1), half_intrinsics)
         egomotion = nn.Dense(
             6,
             use_bias=False,
@@ -416,63 +363,39 @@ class CorrelationMotionNet(nn.Module):
         unit_translation = egomotion[:, 3:] * scale
         translation = unit_translation * mean_depth[:, None]
 
-        # Object motion: what the camera's does not explain. Only for the pairs asked.
-        half_depth = layers.average_pool(depths[..., None])[..., 0]
-        coordinates = rays(half_intrinsics, volume.shape[1:3], 1)[:pairs]
+        # Object motion: what the camera's does not explain. It is computed for the pairs
+        # asked for only, and without a gradient to egomotion: explaining the scene by
+        # the camera as far as possible is not this head's to undo.
+        half_depth = layers.average_pool(depths[..., None])
+        half_rays = rays(half_intrinsics, volume.shape[1:3], 1)[:pairs]
         if self.ego_compensation:
-            radius = self.residual_radius or self.radius
             colors = layers.average_pool(images)
-            source = jnp.concatenate([features, colors, half_depth[..., None]], axis=-1)
-            # A gradient through this warp would scatter; the features learn without.
-            values, projected_depth, valid = lax.stop_gradient(
-                inverse_warp(
-                    *lax.stop_gradient(
-                        (
-                            _swapped(source)[:pairs],
-                            half_depth[:pairs],
-                            angles[:pairs],
-                            translation[:pairs],
-                            half_intrinsics[:pairs],
-                        )
-                    )
-                )
+            frames = jnp.concatenate([features, colors, half_depth], axis=-1)
+            evidence = _compensated(
+                frames[:pairs],
+                _swapped(frames)[:pairs],
+                angles[:pairs],
+                translation[:pairs],
+                half_intrinsics[:pairs],
+                inverse_warp=inverse_warp,
+                radius=self.residual_radius or self.radius,
+                sharpness=sharpness,
             )
-            visible = valid[..., None].astype(jnp.float32)
-            values = jnp.where(valid[..., None], values, 0.0)
-            warped_features, warped_colors, sampled_depth = jnp.split(
-                values, (self.features, self.features + 3), axis=-1
-            )
-            volume = correlation_volume(features[:pairs], warped_features, radius)
-            flow = soft_argmax(volume, radius, jnp.exp(sharpness))
-            projected_depth = jnp.where(valid, projected_depth, 0.0)[..., None]
-            evidence = [
-                volume,
-                flow / max(radius[0], 1),
-                visible * (colors[:pairs] - warped_colors),
-                numerics.safe_divide(
-                    projected_depth - sampled_depth, projected_depth + sampled_depth
-                ),
-                coordinates,
-                visible,
-            ]
         else:
-            expected_flow = lax.stop_gradient(
-                rigid_flow(
-                    coordinates,
-                    mean_depth[:pairs, None, None] / half_depth[:pairs],
-                    angles[:pairs],
-                    unit_translation[:pairs],
-                )
+            inverse_depth = mean_depth[:, None, None] / half_depth[..., 0]
+            expected_flow = rigid_flow(
+                half_rays,
+                inverse_depth[:pairs],
+                angles[:pairs],
+                unit_translation[:pairs],
             )
             focal = half_intrinsics[:pairs, (0, 1), (0, 1)][:, None, None, :]
-            unexplained = flow[:pairs] - expected_flow * focal
-            evidence = [
-                *(x[:pairs] for x in (*matching, *depth_pair)),
-                unexplained * flow_unit[None, None, None, :],
-                coordinates,
-            ]
+            unexplained = flow[:pairs] - lax.stop_gradient(expected_flow * focal)
+            evidence = [x[:pairs] for x in matching]
+            evidence.append(unexplained * _flow_unit(self.radius))
+        evidence = jnp.concatenate([*evidence, half_rays], axis=-1)
         head = ResidualHead(self._scaled(self.residual_widths), self.dtype, name="head")
-        residual = head(jnp.concatenate(evidence, axis=-1).astype(self.dtype))
+        residual = head(evidence.astype(self.dtype))
         residual = layers.double_bilinear(residual, depth_a.shape[1:3])
         residual = residual * depth_a[..., None] * scale
         return motion_field_net.MotionFieldOutput(
