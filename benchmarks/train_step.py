@@ -29,12 +29,11 @@ PAPER = {
     "dataset.size": (128, 416),
     "networks.width_multiplier": 1.0,
     "networks.motion_width_multiplier": 1.0,
-    "train.cpu_devices": 1,
 }
 # Overrides of configs/synthetic.py, by name.
 CASES = {
     "demo": {},
-    "demo, one CPU device": {"train.cpu_devices": 1},
+    "demo, two CPU devices": {"train.cpu_devices": 2},
     "paper size, correlation net, batch 4": {**PAPER, "train.batch_size": 4},
     "paper size, paper net, batch 4": {
         **PAPER,

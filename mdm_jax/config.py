@@ -104,7 +104,7 @@ def base_config() -> ConfigDict:
     m.num_scales = 1
     # Target of the `log_scale_pin` loss: mean log depth.
     m.log_depth_pin = 2.0
-    # Share of the schedule over which the motion regularisers ramp up linearly.
+    # Steps over which the motion regularisers ramp up linearly; 0: full at once.
     m.regularizer_ramp_steps = 0
 
     c.loss_weights = w = ConfigDict()
@@ -132,11 +132,11 @@ def base_config() -> ConfigDict:
     o.b2 = 0.999
     # Largest global gradient norm; 0: no clipping.
     o.clip_norm = 10.0
-    # Batches averaged for one update.
+    # Parts a batch is worked through in, for one update: less memory, same result.
     o.accumulate_steps = 1
 
     c.train = t = ConfigDict()
-    # Clips per update and per accumulation step, over all devices.
+    # Clips per update, over all devices.
     t.batch_size = 16
     t.num_steps = 400_000
     # Steps between log lines, evaluations (0: only at the end), panels, checkpoints.

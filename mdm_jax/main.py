@@ -2,6 +2,11 @@
 
 The same command resumes a run that was stopped. See `mdm_jax/config.py` for every
 setting; any can be overridden, as in `--config.train.num_steps=1000`.
+
+Several hosts (a TPU pod slice, a Slurm or Open MPI job) train together when the same
+command is started on each of them with `--multihost`, with a workdir that all of them
+see; who they are, `jax.distributed.initialize()` finds out from the environment. The
+batch size is that of all hosts together.
 """
 
 from __future__ import annotations
@@ -21,6 +26,9 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for checkpoints, metrics and pictures of this run."
+)
+_MULTIHOST = flags.DEFINE_bool(
+    "multihost", False, "Train together with other hosts that run this command."
 )
 
 
@@ -80,16 +88,20 @@ def main(argv: list[str]):
         raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
     logging.set_verbosity(logging.INFO)
     quiet_libraries()
-    config = _CONFIG.value
+    config, workdir = _CONFIG.value, _WORKDIR.value
+    if workdir is None:
+        raise app.UsageError("--workdir is missing: the folder of the run")
     if os.environ.get("MDM_MALLOC", "1") == "1":
         keep_freed_memory()
     configure_jax(config.train.cpu_devices, config.train.compilation_cache)
+    if _MULTIHOST.value:
+        jax.distributed.initialize()
     # Imported here: some of these modules ask JAX for its devices.
     from mdm_jax.train import loop
 
     logging.info("%d x %s", jax.device_count(), jax.devices()[0].device_kind)
     try:
-        loop.train_and_evaluate(config, _WORKDIR.value)
+        loop.train_and_evaluate(config, workdir)
     except (ValueError, OSError, FloatingPointError) as error:
         if logging.level_debug():
             raise

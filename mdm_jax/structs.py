@@ -76,7 +76,8 @@ class Batch:
             the clip otherwise; None where unknown.
         depth: `[b t h w]` in metres, 0 where unknown; None where unknown everywhere.
         world_from_camera: `[b t 4 4]`; None where unknown.
-        video_index: int32 `[b]`, which recording the clip comes from.
+        video_index: int32 `[b]`, which recording trained on the clip comes from; -1
+            where it comes from none of them.
     """
 
     frames: Array

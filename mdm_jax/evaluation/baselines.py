@@ -22,16 +22,19 @@ def image_independent_maps(
 
     Args:
         recordings: of the training set, all of one size and with depth.
-        max_depth: depths beyond are taken for this.
+        max_depth: what is farther, such as the sky, is not measured and left out here
+            too. Pixels without any depth get the median of all.
+
+    Raises:
+        ValueError: no depth lies in the range.
     """
     depth = np.concatenate([np.asarray(r.depth) for r in recordings])
-    depth = np.minimum(depth, max_depth)
-    known = depth > 0
+    known = (depth > 0) & (depth < max_depth)
+    if not known.any():
+        raise ValueError(f"no true depth lies between 0 and {max_depth} m")
+    overall = np.median(depth[known])
     masked = np.where(known, depth, np.nan)
-    # A pixel that never has a depth gets the median of all.
-    overall = float(np.median(depth[known]))
-    never = ~known.any(axis=0)
-    masked[:, never] = overall
+    masked[:, ~known.any(axis=0)] = overall
     return {
         "constant": np.full(depth.shape[1:], overall),
         "median": np.nanmedian(masked, axis=0),

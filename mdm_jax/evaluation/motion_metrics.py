@@ -22,9 +22,10 @@ def egomotion_metrics(
     """Returns the errors of predicted `source_from_target` camera motions.
 
     `translation_error` is the mean length of the difference in units of the mean true
-    step, after one least-squares scale; `constant_velocity_error` the same for the best
-    guess that ignores the images, the mean true translation. `direction_deg` is over
-    frames that move more than `MIN_STEP`.
+    step, after one least-squares scale, which is not negative: the opposite of the
+    truth is no better than standing still. `constant_velocity_error` is the same for
+    the best guess that ignores the images, the mean true translation. `direction_deg`
+    is over frames that move more than `MIN_STEP`.
 
     Args:
         true_pose: `source_from_target`, metres.
@@ -35,7 +36,8 @@ def egomotion_metrics(
     step = np.linalg.norm(true_translation, axis=-1)
     mean_step = max(float(np.mean(step)), 1e-9)
     power = float(np.sum(translation**2))
-    scale = float(np.sum(true_translation * translation)) / max(power, 1e-20)
+    agreement = float(np.sum(true_translation * translation))
+    scale = max(agreement, 0.0) / max(power, 1e-20)
     error = np.linalg.norm(scale * translation - true_translation, axis=-1)
     constant = np.mean(true_translation, axis=0)
     constant_error = np.linalg.norm(constant - true_translation, axis=-1)
@@ -57,12 +59,52 @@ def egomotion_metrics(
     }
 
 
-def intersection_and_union(
-    predicted: Bool[np.ndarray, "h w"],
-    true: Bool[np.ndarray, "h w"],
-    valid: Bool[np.ndarray, "h w"],
-) -> np.ndarray:
-    """Returns the pixel counts `[intersection, union]`, to be summed over images."""
-    return np.array(
-        [np.sum(predicted & true & valid), np.sum((predicted | true) & valid)], float
-    )
+class MotionCounts:
+    """How many pixels, by themselves moving or not, are predicted to move how far.
+
+    What counts as moving is a share of the mean camera step of all frames, and so not
+    known before the last one. The counts take the place of the frames: they tell
+    intersection and union for any threshold, in memory that does not grow.
+
+    Lengths are counted by the first 16 bits of their float32 form (the order of
+    positive floats is that of their bits): 256 bins for every factor of two, so that a
+    threshold is rounded up by less than 0.4 %.
+    """
+
+    def __init__(self):
+        self._counts = np.zeros((2, 2**16), np.int64)
+
+    def add(
+        self,
+        length: Float[np.ndarray, "h w"],
+        moving: Bool[np.ndarray, "h w"],
+        valid: Bool[np.ndarray, "h w"],
+    ):
+        """Counts the valid pixels of a frame.
+
+        Args:
+            length: of the predicted residual motion, not negative.
+            moving: the truth.
+            valid: the pixels counted.
+        """
+        bins = _bins(length)
+        num_bins = self._counts.shape[1]
+        for row, part in zip(
+            self._counts, (valid & ~moving, valid & moving), strict=True
+        ):
+            row += np.bincount(bins[part], minlength=num_bins)
+
+    def iou(self, threshold: float) -> float:
+        """Returns the IoU of predicted lengths above a threshold with the moving."""
+        (last_below,) = _bins(np.array([threshold]))
+        static, moving = self._counts[:, last_below + 1 :].sum(axis=1)
+        return float(moving / max(static + self._counts[1].sum(), 1))
+
+    def iou_all_moving(self) -> float:
+        """Returns the IoU of calling every pixel moving."""
+        return float(self._counts[1].sum() / max(self._counts.sum(), 1))
+
+
+def _bins(length: np.ndarray) -> np.ndarray:
+    bits = np.asarray(length, np.float32).view(np.uint32)
+    return (bits << 1) >> 16  # without the sign, which a NaN may have

@@ -123,7 +123,9 @@ def _lens(colours):
     side = _LENS_SIDE
     for axis in (0, 1):
         size = colours.shape[axis]
-        padded = jnp.pad(colours, [(a == axis,) * 2 for a in range(3)], mode="edge")
+        padded = jnp.pad(
+            colours, [(int(a == axis),) * 2 for a in range(3)], mode="edge"
+        )
         before = jax.lax.slice_in_dim(padded, 0, size, axis=axis)
         after = jax.lax.slice_in_dim(padded, 2, size + 2, axis=axis)
         colours = (1 - 2 * side) * colours + side * (before + after)

@@ -88,33 +88,31 @@ class MotionFieldModel(nn.Module):
         num_clips, num_frames, height, width, _ = batch.frames.shape
         depth = self.depth_net(
             batch.frames.reshape(-1, height, width, 3),
-            noise_stddev=_norm_noise(options, step),
+            noise_stddev=_norm_noise(options, step) if train else 0.0,
             train=train,
         ).reshape(num_clips, num_frames, height, width)
         if num_frames == 1:
             return Prediction(depth=depth, intrinsics=batch.intrinsics)
 
-        first, second = range(num_frames - 1), range(1, num_frames)
-        target_index = (*first, *second)
-        source_index = (*second, *first)
-        # Pairs lead: the first half of the flat axis is (a, b), the second (b, a).
-        target, source = list(target_index), list(source_index)
-        frames = batch.frames.swapaxes(0, 1)
-        depths = depth.swapaxes(0, 1)
-        num_pairs = len(target)
-        intrinsics = _repeat(batch.intrinsics, num_pairs)
+        # Both directions of each adjacent pair, one after the other. Clips lead in all
+        # flat axes: splitting them over devices then moves nothing between devices.
+        target_index = tuple(i for a in range(num_frames - 1) for i in (a, a + 1))
+        source_index = tuple(i for a in range(num_frames - 1) for i in (a + 1, a))
+        target, source = jnp.array(target_index), jnp.array(source_index)
+        num_pairs = len(target_index)
+        intrinsics = self._assumed_intrinsics(batch)
         output = self.motion_net(
-            _flatten(frames[jnp.array(target)]),
-            _flatten(depths[jnp.array(target)]),
-            _flatten(frames[jnp.array(source)]),
-            _flatten(depths[jnp.array(source)]),
-            intrinsics,
+            _flatten(batch.frames[:, target]),
+            _flatten(depth[:, target]),
+            _flatten(batch.frames[:, source]),
+            _flatten(depth[:, source]),
+            jnp.repeat(intrinsics, num_pairs, axis=0),
             inverse_warp=_ego_warp,
             both_directions=True,
         )
 
         def by_clip(x: Array) -> Array:
-            return x.reshape(num_pairs, num_clips, *x.shape[1:]).swapaxes(0, 1)
+            return x.reshape(num_clips, num_pairs, *x.shape[1:])
 
         residual = by_clip(output.residual)
         if options.auto_mask:
@@ -129,26 +127,17 @@ class MotionFieldModel(nn.Module):
             movable = masking.movable_mask(
                 _flatten(batch.instance_labels), dilation=options.mask_dilation
             ).reshape(num_clips, num_frames, height, width)
-            residual = residual * movable[:, jnp.array(target), ..., None]
-
-        learned = batch.intrinsics
+            residual = residual * movable[:, target, ..., None]
         if options.intrinsics == "pair":
             parameters = self.intrinsics_head(output.bottleneck, (height, width))
-            learned = _matrix(jnp.mean(by_clip(parameters), axis=1))
-        elif options.intrinsics == "video":
-            if batch.video_index is None:
-                raise ValueError(
-                    "config.motion_field.intrinsics=video needs video_index in batches"
-                )
-            parameters = self.intrinsics_head(batch.video_index, (height, width))
-            learned = _matrix(parameters)
+            intrinsics = _matrix(jnp.mean(by_clip(parameters), axis=1))
 
         egomotion = pose_lib.from_euler(
             by_clip(output.angles), by_clip(output.translation)
         )
         return Prediction(
             depth=depth,
-            intrinsics=learned,
+            intrinsics=intrinsics,
             pairs=Pairs(
                 egomotion=egomotion,
                 motion=motion_lib.total(egomotion, residual),
@@ -157,6 +146,31 @@ class MotionFieldModel(nn.Module):
                 source_index=source_index,
             ),
         )
+
+    def _assumed_intrinsics(self, batch: Batch) -> Array:
+        """Returns `[b 3 3]`, the intrinsics that the motion net is told."""
+        *_, height, width, _ = batch.frames.shape
+        kind = self.config.motion_field.intrinsics
+        if kind == "given":
+            return batch.intrinsics
+        if kind == "pair":
+            # They come out of the net; going in, they would be no news.
+            focal = (height + width) / 2
+            guess = intrinsics_lib.matrix(
+                focal, focal, (width - 1) / 2, (height - 1) / 2
+            )
+            guess = jnp.asarray(guess, jnp.float32)[None]
+            return jnp.broadcast_to(guess, batch.intrinsics.shape)
+        if batch.video_index is None:
+            raise ValueError(
+                "config.motion_field.intrinsics=video needs video_index in batches"
+            )
+        index = batch.video_index
+        every = self.intrinsics_head(jnp.arange(self.num_videos), (height, width))
+        mean = jnp.mean(every, axis=0, keepdims=True)
+        # A video that was not trained on, index -1, gets the mean of those that were.
+        known = jnp.where(index[:, None] >= 0, every[index], mean)
+        return _matrix(known)
 
 
 def auto_mask(residual: Array) -> Array:
@@ -170,7 +184,9 @@ def auto_mask(residual: Array) -> Array:
             the batch.
     """
     length = numerics.safe_norm(jax.lax.stop_gradient(residual))
-    keep = length >= jnp.mean(length, axis=(-2, -1), keepdims=True)
+    # The mean of equal numbers may exceed them by its rounding.
+    threshold = (1 - 1e-5) * jnp.mean(length, axis=(-2, -1), keepdims=True)
+    keep = length >= threshold
     return jnp.where(keep[..., None], residual, 0.0)
 
 
@@ -220,10 +236,6 @@ def _flatten(x: Array) -> Array:
     return x.reshape(-1, *x.shape[2:])
 
 
-def _repeat(x: Array, times: int) -> Array:
-    return jnp.tile(x, (times,) + (1,) * (x.ndim - 1))
-
-
 def _matrix(parameters: Array) -> Array:
     fx, fy, cx, cy = jnp.moveaxis(parameters, -1, 0)
     return intrinsics_lib.matrix(fx, fy, cx, cy)
@@ -239,6 +251,7 @@ def loss_terms(
     *,
     options: ml_collections.FrozenConfigDict,
     wrap_smoothness: bool = False,
+    needs_depth: bool = False,
 ) -> dict[str, Array]:
     """Returns the terms of the objective of Li et al. 2020, unweighted.
 
@@ -250,6 +263,7 @@ def loss_terms(
         step: for the ramp of the motion regularisers.
         options: `config.motion_field`.
         wrap_smoothness: differences of the field wrap around the image border.
+        needs_depth: depth is supervised where it is known.
     """
     depth, intrinsics = prediction.depth, prediction.intrinsics
     pairs = prediction.require_pairs()
@@ -289,22 +303,27 @@ def loss_terms(
     terms["rotation_cycle"] = consistency.rotation_cycle(rotation, reverse_rotation)
 
     # Motion regularisers, eqs. 2 and 3, on the normalised residual field.
-    ramp = jnp.minimum(step / max(options.regularizer_ramp_steps, 1), 1.0)
+    ramp = jnp.minimum((step + 1) / max(options.regularizer_ramp_steps, 1), 1.0)
     field = motion_regularizers.normalize(_flatten(residual), _flatten(translation))
     terms["motion_smoothness"] = ramp * motion_regularizers.group_smoothness(
         field, wrap=wrap_smoothness
     )
     terms["motion_sparsity"] = ramp * motion_regularizers.sparsity(field)
 
-    terms["depth_variance"] = depth_priors.depth_variance(_flatten(depth))
     terms["log_scale_pin"] = depth_priors.log_scale_pin(
         _flatten(prediction.depth), options.log_depth_pin
     )
-    terms["depth_supervision"] = (
-        depth_priors.sparse_depth_l1(_flatten(prediction.depth), _flatten(batch.depth))
-        if batch.depth is not None
-        else jnp.zeros(())
-    )
+    if batch.depth is not None:
+        terms["depth_supervision"] = depth_priors.sparse_depth_l1(
+            _flatten(prediction.depth), _flatten(batch.depth)
+        )
+    elif needs_depth:
+        raise ValueError(
+            "config.loss_weights.depth_supervision needs depth in every batch, got "
+            "none: give a data set with depth, or set the weight to 0"
+        )
+    else:
+        terms["depth_supervision"] = jnp.zeros(())
     return terms
 
 
@@ -363,6 +382,7 @@ def _reconstruction_terms(
         "translation_cycle": consistency.translation_cycle(
             rotation_ab, translation_ab, reverse_warped, in_front
         ),
+        "depth_variance": depth_priors.depth_variance(_flatten(depth)),
         "depth_smoothness": smoothness.edge_aware_disparity(
             _flatten(depth), _flatten(frames)
         ),
@@ -409,5 +429,6 @@ def create(config: ml_collections.ConfigDict) -> Method:
             loss_terms,
             options=frozen.motion_field,
             wrap_smoothness=config.loss_weights.get("motion_sparsity", 0) == 0,
+            needs_depth=config.loss_weights.get("depth_supervision", 0) != 0,
         ),
     )

@@ -21,170 +21,26 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from mdm_jax import numerics
-from mdm_jax.networks import correlation, layers, motion_field_net
+from mdm_jax.networks import (
+    correlation,
+    correlation_layers,
+    layers,
+    motion_field_net,
+    rays,
+    resampling,
+)
 
 InverseWarp = Callable[[Array, Array, Array, Array, Array], tuple[Array, Array, Array]]
 
 
-def rays(
-    intrinsics: Float[Array, "b 3 3"], size: tuple[int, int], stride: int
-) -> Float[Array, "b h w 2"]:
-    """Returns x/z and y/z of the ray `K^-1 p~` through every stride-th pixel.
-
-    Args:
-        intrinsics: of the unstrided grid.
-        size: (h, w) of the strided grid.
-        stride: pixel (i, j) of the strided grid lies at (stride i, stride j).
-    """
-    height, width = size
-    focal_x, focal_y, center_x, center_y = (
-        intrinsics[:, i, j][:, None, None] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2))
-    )
-    x = (stride * jnp.arange(width, dtype=jnp.float32))[None, None, :]
-    y = (stride * jnp.arange(height, dtype=jnp.float32))[None, :, None]
-    shape = (intrinsics.shape[0], height, width)
-    return jnp.stack(
-        [
-            jnp.broadcast_to((x - center_x) / focal_x, shape),
-            jnp.broadcast_to((y - center_y) / focal_y, shape),
-        ],
-        axis=-1,
-    )
-
-
-def _halved(intrinsics: Float[Array, "b 3 3"]) -> Float[Array, "b 3 3"]:
-    """Returns K of the half-resolution grid: c' = (c + 0.5) / 2 - 0.5."""
-    scale = jnp.asarray([[0.5, 1.0, 0.5], [1.0, 0.5, 0.5], [1.0, 1.0, 1.0]])
-    shift = jnp.asarray([[0.0, 0.0, -0.25], [0.0, 0.0, -0.25], [0.0, 0.0, 0.0]])
-    return intrinsics * scale[None] + shift[None]
-
-
-def rigid_flow(
-    rays_a: Float[Array, "b h w 2"],
-    inverse_depth: Float[Array, "b h w"],
-    angles: Float[Array, "b 3"],
-    translation: Float[Array, "b 3"],
-) -> Float[Array, "b h w 2"]:
-    """Returns the first-order motion of the rays under `X -> R X + t`.
-
-    Longuet-Higgins and Prazdny 1980, eq. 2.3, for the rotation `1 + [angles]x`.
-
-    Args:
-        rays_a: x/z and y/z.
-        inverse_depth: 1/z.
-        angles: small Euler angles, radians.
-        translation: in units of depth.
-    """
-    x, y = rays_a[..., 0], rays_a[..., 1]
-    turn_x, turn_y, turn_z = (angles[:, i][:, None, None] for i in range(3))
-    move_x, move_y, move_z = (translation[:, i][:, None, None] for i in range(3))
-    flow_x = turn_y - turn_z * y + x * (turn_y * x - turn_x * y)
-    flow_y = turn_z * x - turn_x + y * (turn_y * x - turn_x * y)
-    flow_x = flow_x + (move_x - x * move_z) * inverse_depth
-    flow_y = flow_y + (move_y - y * move_z) * inverse_depth
-    return jnp.stack([flow_x, flow_y], axis=-1)
-
-
-class FeatureEncoder(nn.Module):
-    """Two convolutions to unit vectors at half resolution.
-
-    Attributes:
-        features: length of the vectors.
-        dtype: of the convolutions.
-    """
-
-    features: int = 16
-    dtype: layers.Dtype = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self, image: Float[Array, "b h w 3"]
-    ) -> Float[Array, "b (h+1)//2 (w+1)//2 c"]:
-        """Returns float32 features of centred colours."""
-        # Each 2x2 block of the image is one pixel here: the features are centred where
-        # average pooling has its pixels, and no convolution is strided.
-        x = layers.space_to_depth(layers.pad_to_even(image))
-        x = nn.relu(layers.Conv(self.features, dtype=self.dtype, name="conv1")(x))
-        linear = nn.initializers.lecun_normal()
-        x = layers.Conv(
-            self.features,
-            use_bias=False,
-            kernel_init=linear,
-            dtype=self.dtype,
-            name="conv2",
-        )(x)
-        x = x.astype(jnp.float32)
-        # What all pixels have in common says nothing about which is which: without it,
-        # an untrained encoder's soft-argmax flow has half the error.
-        x = x - jnp.mean(x, axis=(1, 2), keepdims=True)
-        # The bound keeps gradients small where an image is flat and features vanish.
-        squared = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
-        return x * lax.rsqrt(squared + 1e-6)
-
-
-class EgomotionTrunk(nn.Module):
-    """Strided convolutions with ray coordinates at each level, then a mean.
-
-    Attributes:
-        widths: of the convolutions, each halving the resolution.
-        dtype: of the convolutions.
-    """
-
-    widths: tuple[int, ...]
-    dtype: layers.Dtype = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "b h w c"], intrinsics: Float[Array, "b 3 3"]
-    ) -> Float[Array, "b k"]:
-        """Returns features of the pair, float32; intrinsics are of x's grid."""
-        for index, width in enumerate(self.widths):
-            conv = layers.Conv(width, 3, 2, dtype=self.dtype, name=f"conv{index + 1}")
-            coordinates = rays(intrinsics, x.shape[1:3], 2**index).astype(self.dtype)
-            x = jnp.concatenate([x.astype(self.dtype), coordinates], axis=-1)
-            x = nn.relu(conv(x))
-        return jnp.mean(x.astype(jnp.float32), axis=(1, 2))
-
-
-class ResidualHead(nn.Module):
-    """A small U-Net whose three output channels start at zero.
-
-    Attributes:
-        widths: from the input's resolution down, each level at half the one before.
-        dtype: of the convolutions.
-    """
-
-    widths: tuple[int, ...]
-    dtype: layers.Dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w 3"]:
-        """Returns the head's output, float32."""
-        # Many measurements of a pixel to few channels, before pixels are compared.
-        mix = layers.Conv(self.widths[0], 1, dtype=self.dtype, name="mix")
-        x = nn.relu(mix(x))
-        skips = []
-        for index, width in enumerate(self.widths):
-            stride = 1 if index == 0 else 2
-            name = f"down{index}"
-            x = layers.Conv(width, 3, stride, dtype=self.dtype, name=name)(x)
-            x = nn.relu(x)
-            skips.append(x)
-        skips.pop()
-        for index in reversed(range(len(skips))):
-            width, skip = self.widths[index], skips[index]
-            x = layers.TransposedConv(width, self.dtype, name=f"up{index}")(x)
-            x = nn.relu(x[:, : skip.shape[1], : skip.shape[2], :])
-            x = jnp.concatenate([x, skip], axis=-1)
-            x = nn.relu(layers.Conv(width, dtype=self.dtype, name=f"merge{index}")(x))
-        return layers.Conv(
-            3, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="output"
-        )(x).astype(jnp.float32)
-
-
 def _swapped(x: Array) -> Array:
-    """Returns the two halves of the batch exchanged: frame a's values become b's."""
-    return jnp.concatenate([x[x.shape[0] // 2 :], x[: x.shape[0] // 2]])
+    """Returns neighbours in the batch exchanged: frame a's values become b's."""
+    return x.reshape(-1, 2, *x.shape[1:])[:, ::-1].reshape(x.shape)
+
+
+def _interleaved(a: Array, b: Array) -> Array:
+    """Returns a[0], b[0], a[1], b[1], ..."""
+    return jnp.stack([a, b], axis=1).reshape(-1, *a.shape[1:])
 
 
 def _flow_unit(radius: tuple[int, int]) -> Float[Array, "1 1 1 2"]:
@@ -302,8 +158,9 @@ class CorrelationMotionNet(nn.Module):
                 `(values [b h w c], projected_depth [b h w], valid [b h w])`, the source
                 sampled where the target's moved points project. It is called with
                 images of half resolution and never differentiated.
-            both_directions: a promise that the second half of the batch is the first
-                with a and b exchanged. Then nothing is computed twice.
+            both_directions: a promise that pairs 2 i and 2 i + 1 are one pair with a and
+                b exchanged. Then nothing is computed twice. (Neighbours, not halves of
+                the batch: devices that share a batch then exchange nothing.)
 
         Raises:
             ValueError: if inverse_warp is needed and missing.
@@ -313,25 +170,28 @@ class CorrelationMotionNet(nn.Module):
                 "motion net expects inverse_warp for ego_compensation, got None: pass "
                 "a sampler or set ego_compensation=False"
             )
-        pairs = image_a.shape[0]
+        # The directions asked for, among both of every pair.
+        asked = slice(None, None, 1 if both_directions else 2)
         if both_directions:
             images, depths = image_a, depth_a
         else:
             # Both orders of every pair, because egomotion is antisymmetric.
-            images = jnp.concatenate([image_a, image_b])
-            depths = jnp.concatenate([depth_a, depth_b])
-            intrinsics = jnp.concatenate([intrinsics, intrinsics])
-        half_intrinsics = _halved(intrinsics)
+            images = _interleaved(image_a, image_b)
+            depths = _interleaved(depth_a, depth_b)
+            intrinsics = _interleaved(intrinsics, intrinsics)
+        half_intrinsics = rays.halved(intrinsics)
 
         # <D> over both frames of a pair, the unit of length.
         mean_depth = jnp.mean(depths, axis=(1, 2))
         mean_depth = 0.5 * (mean_depth + _swapped(mean_depth))
         inputs = lax.stop_gradient(depths) if self.stop_depth_gradient else depths
         own_mean = jnp.mean(inputs, axis=(1, 2), keepdims=True)
-        log_depth = layers.average_pool(jnp.log(inputs / own_mean)[..., None])
+        log_depth = resampling.average_pool(jnp.log(inputs / own_mean)[..., None])
 
         images = layers.centered(images)
-        encoder = FeatureEncoder(self.features, self.dtype, name="encoder")
+        encoder = correlation_layers.FeatureEncoder(
+            self.features, self.dtype, name="encoder"
+        )
         features = encoder(images)
         log_sharpness = self.param("log_sharpness", nn.initializers.constant(3.0), ())
         sharpness = jnp.exp(log_sharpness)
@@ -347,14 +207,14 @@ class CorrelationMotionNet(nn.Module):
         ]
 
         # Egomotion: antisymmetric in the order of the frames, f(a, b) - f(b, a).
-        trunk = EgomotionTrunk(
+        trunk = correlation_layers.EgomotionTrunk(
             self._scaled(self.trunk_widths), self.dtype, name="trunk"
         )
         ordered = trunk(jnp.concatenate(matching, axis=-1), half_intrinsics)
         egomotion = nn.Dense(
             6,
             use_bias=False,
-            kernel_init=nn.initializers.variance_scaling(0.01, "fan_in", "normal"),
+            kernel_init=layers.scaled_normal(0.01),
             name="egomotion",
         )(ordered - _swapped(ordered))
         rotation_scale = layers.LearnedScale(self.initial_scale, name="rotation_scale")
@@ -366,44 +226,46 @@ class CorrelationMotionNet(nn.Module):
         # Object motion: what the camera's does not explain. It is computed for the pairs
         # asked for only, and without a gradient to egomotion: explaining the scene by
         # the camera as far as possible is not this head's to undo.
-        half_depth = layers.average_pool(depths[..., None])
-        half_rays = rays(half_intrinsics, volume.shape[1:3], 1)[:pairs]
+        half_depth = resampling.average_pool(depths[..., None])
+        half_rays = rays.ray_coordinates(half_intrinsics, volume.shape[1:3], 1)[asked]
         if self.ego_compensation:
-            colors = layers.average_pool(images)
+            colors = resampling.average_pool(images)
             frames = jnp.concatenate([features, colors, half_depth], axis=-1)
             evidence = _compensated(
-                frames[:pairs],
-                _swapped(frames)[:pairs],
-                angles[:pairs],
-                translation[:pairs],
-                half_intrinsics[:pairs],
+                frames[asked],
+                _swapped(frames)[asked],
+                angles[asked],
+                translation[asked],
+                half_intrinsics[asked],
                 inverse_warp=inverse_warp,
                 radius=self.residual_radius or self.radius,
                 sharpness=sharpness,
             )
         else:
             inverse_depth = mean_depth[:, None, None] / half_depth[..., 0]
-            expected_flow = rigid_flow(
+            expected_flow = rays.rigid_flow(
                 half_rays,
-                inverse_depth[:pairs],
-                angles[:pairs],
-                unit_translation[:pairs],
+                inverse_depth[asked],
+                angles[asked],
+                unit_translation[asked],
             )
-            focal = half_intrinsics[:pairs, (0, 1), (0, 1)][:, None, None, :]
-            unexplained = flow[:pairs] - lax.stop_gradient(expected_flow * focal)
-            evidence = [x[:pairs] for x in matching]
+            focal = half_intrinsics[asked][:, (0, 1), (0, 1)][:, None, None, :]
+            unexplained = flow[asked] - lax.stop_gradient(expected_flow * focal)
+            evidence = [x[asked] for x in matching]
             evidence.append(unexplained * _flow_unit(self.radius))
         evidence = jnp.concatenate([*evidence, half_rays], axis=-1)
-        head = ResidualHead(self._scaled(self.residual_widths), self.dtype, name="head")
+        head = correlation_layers.ResidualHead(
+            self._scaled(self.residual_widths), self.dtype, name="head"
+        )
         residual = head(evidence.astype(self.dtype))
-        residual = layers.double_bilinear(residual, depth_a.shape[1:3])
+        residual = resampling.double_bilinear(residual, depth_a.shape[1:3])
         residual = residual * depth_a[..., None] * scale
         return motion_field_net.MotionFieldOutput(
-            angles=angles[:pairs],
-            translation=translation[:pairs],
+            angles=angles[asked],
+            translation=translation[asked],
             residual=residual,
             # The intrinsics do not change sign with the order, so neither may this.
-            bottleneck=(ordered + _swapped(ordered))[:pairs],
+            bottleneck=(ordered + _swapped(ordered))[asked],
         )
 
     def _scaled(self, widths: tuple[int, ...]) -> tuple[int, ...]:

@@ -78,7 +78,7 @@ class DepthNet(nn.Module):
         head = layers.Conv(
             1,
             padding=self.padding,
-            kernel_init=nn.initializers.lecun_normal(),
+            kernel_init=layers.scaled_normal(1.0),
             dtype=self.dtype,
             name="head",
         )

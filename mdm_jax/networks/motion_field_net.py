@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from mdm_jax.networks import layers
+from mdm_jax.networks import layers, resampling
 
 _WIDTHS = (16, 32, 64, 128, 256, 512, 1024)
 
@@ -45,7 +45,7 @@ def _linear(features: int, dtype: layers.Dtype, name: str) -> layers.Conv:
         features,
         kernel_size=1,
         use_bias=False,
-        kernel_init=nn.initializers.lecun_normal(),
+        kernel_init=layers.scaled_normal(1.0),
         dtype=dtype,
         name=name,
     )
@@ -65,7 +65,7 @@ class RefineField(nn.Module):
         self, field: Float[Array, "b h w 3"], layer: Float[Array, "b H W c"]
     ) -> Float[Array, "b H W 3"]:
         """Returns the field at the layer's size plus a correction, float32."""
-        field = layers.resize_bilinear(field, layer.shape[1:3])
+        field = resampling.resize_bilinear(field, layer.shape[1:3])
         x = jnp.concatenate([field.astype(self.dtype), layer], axis=-1)
         width = max(4, layer.shape[-1])
         # The first convolutions of the two parallel branches read the same input and

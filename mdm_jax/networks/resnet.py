@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mdm_jax.networks import layers
+from mdm_jax.networks import layers, resampling
 
 _STAGE_WIDTHS = (64, 128, 256, 512)
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
@@ -116,7 +116,7 @@ class ResNetEncoder(nn.Module):
         x = layers.RandomizedLayerNorm(name="stem_norm")(x, **noise)
         x = nn.relu(x)
         feature_maps = [x]
-        x = layers.max_pool(x)
+        x = resampling.max_pool(x)
         for stage, blocks in enumerate(_BLOCKS[self.depth]):
             width = layers.scaled_width(_STAGE_WIDTHS[stage], self.width_multiplier)
             for index in range(blocks):

@@ -1,15 +1,15 @@
 """Checkpoints of everything a run needs to go on as if it had not stopped.
 
-A checkpoint holds the training state, optimiser included, and the position of the data
-iterator. Orbax writes it beside the old ones and renames it when it is whole, so an
+A checkpoint holds the training state, optimiser included, the metrics summed since the
+last log line, the position of the data iterator and the seconds trained. Orbax writes it beside the old ones and renames it when it is whole, so an
 interrupted write is never taken for a checkpoint.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
-from typing import Any
 
 import grain
 import grain.checkpoint
@@ -20,6 +20,7 @@ from absl import logging
 
 from mdm_jax import config as config_lib
 from mdm_jax.train.state import TrainState
+from mdm_jax.train.step import StepMetrics
 
 # What may differ between the run that wrote a workdir and the one that resumes it: how
 # long, how often and with what hardware, but nothing that changes a step's result.
@@ -35,6 +36,8 @@ MAY_CHANGE = (
     "loader.",
     "evaluation.",
 )
+# What may differ too, as advised where a loss was not finite, but is worth a warning.
+MAY_CHANGE_WITH_WARNING = ("optimizer.learning_rate", "optimizer.clip_norm")
 
 
 def prepare_workdir(workdir: str | os.PathLike[str], config: ml_collections.ConfigDict):
@@ -48,7 +51,8 @@ def prepare_workdir(workdir: str | os.PathLike[str], config: ml_collections.Conf
     workdir = pathlib.Path(workdir)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        probe = workdir / ".write_probe"
+        # Several processes may do this at the same time.
+        probe = workdir / f".write_probe_{jax.process_index()}"
         probe.write_text("")
         probe.unlink()
     except OSError as error:
@@ -75,21 +79,34 @@ def _check_same(path: pathlib.Path, config: ml_collections.ConfigDict):
     may_change = MAY_CHANGE
     if config.optimizer.schedule != "cosine":
         may_change += ("train.num_steps",)
-    differing = [
-        f"config.{name}: {old.get(name, 'absent')} there, {new.get(name, 'absent')} now"
+    differing = {
+        name: f"config.{name}: {old.get(name, 'absent')} there, "
+        f"{new.get(name, 'absent')} now"
         for name in sorted(set(old) | set(new))
         if old.get(name) != new.get(name) and not name.startswith(may_change)
-    ]
+    }
+    for name in MAY_CHANGE_WITH_WARNING:
+        if name in differing:
+            logging.warning("Resuming with a change: %s", differing.pop(name))
     if differing:
         raise ValueError(
             f"--workdir={path.parent} belongs to a run with another config: "
-            + "; ".join(differing)
+            + "; ".join(differing.values())
             + ". Use another --workdir, or the old settings to resume that run"
         )
 
 
+@dataclasses.dataclass
+class Resumed:
+    """What a checkpoint gives back, beside the position of the iterator."""
+
+    state: TrainState
+    metrics: StepMetrics
+    seconds: float
+
+
 class Checkpointer:
-    """Saves and restores the state and the data iterator of a run."""
+    """Saves and restores all that a run carries from step to step."""
 
     def __init__(self, workdir: str | os.PathLike[str], *, keep: int = 2):
         self._manager = ocp.CheckpointManager(
@@ -101,8 +118,22 @@ class Checkpointer:
         """Returns the step of the newest checkpoint, or None."""
         return self._manager.latest_step()
 
-    def save(self, state: TrainState, iterator: grain.DatasetIterator):
-        """Saves in the background, under the state's step."""
+    def save(
+        self,
+        state: TrainState,
+        metrics: StepMetrics,
+        iterator: grain.DatasetIterator,
+        *,
+        seconds: float,
+    ):
+        """Saves in the background, under the state's step.
+
+        Args:
+            state: of training.
+            metrics: since the last log line.
+            iterator: of the training data.
+            seconds: of training so far.
+        """
         step = int(state.step)
         if step == self.latest_step():
             return
@@ -110,30 +141,38 @@ class Checkpointer:
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(state),
+                running_means=ocp.args.StandardSave(metrics),
                 iterator=grain.checkpoint.CheckpointSave(iterator),
+                clock=ocp.args.JsonSave({"seconds": seconds}),
             ),
         )
 
     def restore(
-        self, state: TrainState, iterator: grain.DatasetIterator | None = None
-    ) -> TrainState:
-        """Returns the newest checkpoint's state; puts the iterator where it stood.
+        self, state: TrainState, metrics: StepMetrics, iterator: grain.DatasetIterator
+    ) -> Resumed:
+        """Returns the newest checkpoint; puts the iterator where it stood.
+
+        Where there is none, it returns what it was given.
 
         Args:
             state: the fresh state, for structure, shapes and layout.
-            iterator: the fresh iterator; None to leave data out.
+            metrics: fresh ones.
+            iterator: the fresh iterator.
 
         Raises:
             ValueError: the checkpoint does not fit the state, or cannot be read.
         """
         step = self.latest_step()
-        items: dict[str, Any] = {
-            "state": ocp.args.StandardRestore(jax.tree.map(_abstract, state))
-        }
-        if iterator is not None:
-            items["iterator"] = grain.checkpoint.CheckpointRestore(iterator)
+        if step is None:
+            return Resumed(state, metrics, 0.0)
+        args = ocp.args.Composite(
+            state=ocp.args.StandardRestore(jax.tree.map(_abstract, state)),
+            running_means=ocp.args.StandardRestore(jax.tree.map(_abstract, metrics)),
+            iterator=grain.checkpoint.CheckpointRestore(iterator),
+            clock=ocp.args.JsonRestore(),
+        )
         try:
-            restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+            restored = self._manager.restore(step, args=args)
         except Exception as error:
             raise ValueError(
                 f"checkpoint {self._manager.directory}/{step} cannot be restored into "
@@ -142,7 +181,9 @@ class Checkpointer:
                 f"{str(error)[:500]}"
             ) from error
         logging.info("Resumed from step %d", step)
-        return restored["state"]
+        return Resumed(
+            restored["state"], restored["running_means"], restored["clock"]["seconds"]
+        )
 
     def close(self):
         """Waits until all is written."""

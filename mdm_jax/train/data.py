@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
-import grain
 import jax
 import ml_collections
 from absl import logging
@@ -31,7 +30,12 @@ class Data:
 
     @property
     def has_truth(self) -> bool:
-        return all(r.depth is not None for r in self.train)
+        """Whether depth and camera motion of all recordings are known."""
+        return all(
+            known is not None
+            for r in (*self.train, *self.held_out)
+            for known in (r.depth, r.world_from_camera, r.intrinsics)
+        )
 
 
 def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
@@ -64,7 +68,7 @@ def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
 
 def make_loader(
     recordings: list[Recording], config: ml_collections.ConfigDict
-) -> grain.IterDataset:
+) -> loader.Loader:
     """Returns this process's share of the training batches."""
     d = config.dataset
     share, remainder = divmod(config.train.batch_size, jax.process_count())

@@ -6,18 +6,22 @@ import functools
 import json
 import math
 import pathlib
+from collections.abc import Mapping
 
 import jax
 import ml_collections
 import numpy as np
+from absl import logging
 from jax.sharding import Mesh
 
 from mdm_jax.evaluation import baselines as baselines_lib
 from mdm_jax.evaluation import depth_metrics as depth_lib
-from mdm_jax.evaluation import evaluate
+from mdm_jax.evaluation import evaluate, measures
 from mdm_jax.input_pipeline import recording as recording_lib
-from mdm_jax.methods.base import Method, Variables
+from mdm_jax.input_pipeline.recording import Recording
+from mdm_jax.methods.base import Method
 from mdm_jax.train import data, reporting, sharding
+from mdm_jax.train.state import TrainState
 from mdm_jax.visualize import panel
 
 PANEL_ROWS = 5
@@ -42,10 +46,12 @@ class Evaluator:
         self._data = recordings
         self._config = config
         self._workdir = pathlib.Path(workdir)
-        self._predict = evaluate.make_predict(method)
-        # Evaluation batches are small and rare: every device works on all of them.
+        self._learned_intrinsics = config.motion_field.intrinsics != "given"
+        # Every process measures, and so needs the maps of all of them.
+        self._predict = evaluate.make_predict(method, layout=sharding.replicated(mesh))
         self._to_devices = functools.partial(
-            jax.device_put, device=sharding.replicated(mesh)
+            jax.device_put,
+            device=sharding.split_or_copied(mesh, config.evaluation.batch_size),
         )
         self._baselines = (
             baselines_lib.image_independent_maps(
@@ -55,11 +61,11 @@ class Evaluator:
             else None
         )
 
-    def __call__(self, variables: Variables, *, seconds: float) -> dict[str, float]:
+    def __call__(self, state: TrainState, *, seconds: float) -> dict[str, float]:
         """Returns the flat metrics; writes `metrics.json` and `panel.png`.
 
         Args:
-            variables: of the method.
+            state: whose variables predict, as far as its step has come.
             seconds: of training so far, reported as `train/seconds`.
         """
         sets = {"train_drive": self._data.train}
@@ -67,39 +73,57 @@ class Evaluator:
             sets[f"{self._data.held_out_name}_drive"] = self._data.held_out
         result = {"train/seconds": seconds}
         shown: list[evaluate.FramePair] = []
-        for name, recordings in sets.items():
-            pairs = list(
-                evaluate.predict_pairs(
-                    self._predict,
-                    variables,
-                    recordings,
-                    batch_size=self._config.evaluation.batch_size,
-                    max_frames=self._config.evaluation.max_frames,
-                    to_devices=self._to_devices,
-                )
+        for drive, recordings in sets.items():
+            metrics, shown = self._measure(
+                state, recordings, held_out=recordings is not self._data.train
             )
-            metrics = evaluate.measure_reconstruction(pairs)
-            if self._data.has_truth:
-                metrics |= evaluate.measure(
-                    pairs,
-                    evaluation=self._config.evaluation,
-                    baselines=self._baselines,
-                )
-            result |= {f"{name}/{key}": value for key, value in metrics.items()}
-            shown = _spread(pairs)
+            if self._learned_intrinsics:
+                _log_intrinsics(drive, metrics)
+            result |= {f"{drive}/{key}": value for key, value in metrics.items()}
         if jax.process_index() == 0:
             rows = [panel_row(pair, self._config.evaluation) for pair in shown]
             labels = [f"{pair.recording.name}, frame {pair.index}" for pair in shown]
-            panel.save_panel(self._workdir / "panel.png", rows, labels=labels)
-            self.images = {"panel": panel.render(rows, labels=labels)}
+            path = self._workdir / "panel.png"
+            self.images = {"panel": panel.save_panel(path, rows, labels=labels)}
             _write_json(self._workdir / "metrics.json", result)
         return result
 
+    def _measure(
+        self, state: TrainState, recordings: list[Recording], *, held_out: bool
+    ) -> tuple[dict[str, float], list[evaluate.FramePair]]:
+        """Returns the metrics on recordings, and a few pairs to be looked at."""
+        config, stride = self._config.evaluation, self._config.dataset.frame_stride
+        chosen = evaluate.frame_pairs(
+            recordings, frame_stride=stride, max_frames=config.max_frames
+        )
+        pairs = evaluate.predict_pairs(
+            lambda arrays: self._predict(state.variables, arrays, state.step),
+            recordings,
+            chosen,
+            batch_size=config.batch_size,
+            frame_stride=stride,
+            held_out=held_out,
+            to_devices=self._to_devices,
+        )
+        folded: list[measures.Measure] = [measures.Reconstruction()]
+        if self._data.has_truth:
+            folded.append(measures.Truth(config, self._baselines))
+        if self._learned_intrinsics:
+            folded.append(measures.LearnedIntrinsics())
+        shown, kept = _spread(len(chosen)), []
+        for number, pair in enumerate(pairs):
+            for measure in folded:
+                measure.add(pair)
+            if number in shown:
+                kept.append(pair)
+        metrics = {k: v for measure in folded for k, v in measure.result().items()}
+        return metrics, kept
 
-def _spread(pairs: list[evaluate.FramePair]) -> list[evaluate.FramePair]:
-    """Returns a few evenly spread pairs: chosen before looking at any prediction."""
-    chosen = np.linspace(0, len(pairs) - 1, min(PANEL_ROWS, len(pairs)) + 2)[1:-1]
-    return [pairs[round(i)] for i in chosen]
+
+def _spread(num_pairs: int) -> set[int]:
+    """Returns which pairs are shown: evenly spread, whatever is predicted for them."""
+    chosen = np.linspace(0, num_pairs - 1, min(PANEL_ROWS, num_pairs) + 2)[1:-1]
+    return {round(i) for i in chosen}
 
 
 def panel_row(
@@ -118,7 +142,8 @@ def panel_row(
             min_depth=evaluation.min_depth,
             max_depth=evaluation.max_depth,
         )
-        scale = depth_lib.median_scale(true_depth, depth, valid)
+        if valid.any():
+            scale = depth_lib.median_scale(true_depth, depth, valid)
         true_motion = recording_lib.rigid_motion(
             pair.recording, pair.index, pair.source_index
         ).residual_translation
@@ -166,6 +191,11 @@ def summary_table(metrics: dict[str, float], drive: str) -> list[tuple[str, str,
         row("egomotion direction [deg]", "egomotion/direction_deg", None),
         row("egomotion rotation [deg]", "egomotion/rotation_deg", None),
         row("motion IoU", "motion/iou", "motion/iou_all_moving"),
+        row("learned fx [pixels]", "intrinsics/fx", None),
+        row("learned fy [pixels]", "intrinsics/fy", None),
+        row("learned cx [pixels]", "intrinsics/cx", None),
+        row("learned cy [pixels]", "intrinsics/cy", None),
+        row("focal length, relative error", "intrinsics/focal_relative_error", None),
         row(
             "colour error, warped",
             "reconstruction/colour_error",
@@ -183,6 +213,14 @@ def print_tables(
     drives = dict.fromkeys(key.split("/")[0] for key in metrics if "_drive/" in key)
     for drive in drives:
         reporter.table(drive.replace("_", " "), summary_table(metrics, drive))
+
+
+def _log_intrinsics(drive: str, metrics: Mapping[str, float]):
+    logging.info(
+        "%s: learned intrinsics fx %.1f, fy %.1f, cx %.1f, cy %.1f pixels",
+        drive.replace("_", " "),
+        *(metrics[f"intrinsics/{name}"] for name in ("fx", "fy", "cx", "cy")),
+    )
 
 
 def _format(value: float | None) -> str:

@@ -26,6 +26,8 @@ METRICS_FILE = "metrics.jsonl"
 # More than these make a log line unreadable; the others are in the metrics file.
 _MAX_LOGGED_METRICS = 8
 _LOSS_NAMES = ("loss/total", "loss")
+# A metric that every evaluation has, and no log line of the training.
+_EVALUATION = "train/seconds"
 
 
 class Reporter:
@@ -50,7 +52,8 @@ class Reporter:
             total_steps: number of training steps at which the run ends.
             resumed_step: number of steps already done, from the checkpoint. What an
                 interrupted run reported after that step is dropped from the metrics
-                file, as it comes again; at 0 the file starts anew.
+                file, as it comes again, and so does the final evaluation; at 0 the
+                file starts anew.
             terminal: where the progress bar goes; standard error by default. There is
                 a bar only where this is a terminal.
         """
@@ -71,7 +74,7 @@ class Reporter:
                 dynamic_ncols=True,
             )
         path = self._workdir / METRICS_FILE
-        _drop_lines_after(path, resumed_step)
+        _drop_lines_that_come_again(path, resumed_step, total_steps)
         self._metrics_file = path.open("a", encoding="utf-8")
         self._summary_writer = _summary_writer(self._workdir)
 
@@ -236,15 +239,19 @@ def _cell(value: Any) -> str:
     return f"{number:.4f}" if number == 0 or abs(number) >= 1e-3 else f"{number:.1e}"
 
 
-def _drop_lines_after(path: pathlib.Path, step: int) -> None:
-    """Removes from a metrics file what a run resumed at `step` will write again."""
+def _drop_lines_that_come_again(
+    path: pathlib.Path, resumed_step: int, total_steps: int
+) -> None:
+    """Removes from a metrics file what a run resumed at a step will write again."""
     if not path.exists():
         return
     kept = []
-    if step > 0:
+    if resumed_step > 0:
         for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
             try:
-                is_kept = json.loads(line)["step"] <= step
+                values = json.loads(line)
+                is_final = values["step"] >= total_steps and _EVALUATION in values
+                is_kept = values["step"] <= resumed_step and not is_final
             except (ValueError, KeyError, TypeError):
                 is_kept = False  # cut short when the run was killed
             if is_kept:

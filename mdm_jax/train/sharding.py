@@ -7,7 +7,7 @@ same code; no array ever has a device axis.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,7 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 AXIS = "data"
 
 
-def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
+def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """Returns the mesh over the given devices, or over all of them."""
     devices = devices or jax.devices()
     # Auto: under the Explicit axes that make_mesh defaults to, gathers raise.
@@ -34,6 +34,11 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def by_clip(mesh: Mesh) -> NamedSharding:
     """Returns the layout of batches: the first axis is split."""
     return NamedSharding(mesh, PartitionSpec(AXIS))
+
+
+def split_or_copied(mesh: Mesh, batch_size: int) -> NamedSharding:
+    """Returns `by_clip` where so many clips can be split evenly, else `replicated`."""
+    return replicated(mesh) if batch_size % mesh.size else by_clip(mesh)
 
 
 def to_devices(mesh: Mesh, arrays: Mapping[str, Any]) -> dict[str, jax.Array]:

@@ -1,66 +1,105 @@
-"""Measuring predictions: the truth scores perfectly, the guess by position does not."""
+"""Which pairs are predicted, with what they are predicted, and image-independent maps."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdm_jax import config as config_lib
+from mdm_jax import methods
 from mdm_jax.evaluation import baselines, evaluate
 from mdm_jax.input_pipeline import recording as recording_lib
 
-EVALUATION = config_lib.base_config().evaluation
+
+@pytest.fixture
+def predict():
+    """Predicts the red channel of both frames; remembers what it was given."""
+
+    def predict(arrays):
+        predict.calls.append(arrays)
+        frames = arrays["frames"][..., 0].astype(np.float32)
+        return {"depth": frames[:, 0], "source": frames[:, 1]}
+
+    predict.calls = []
+    return predict
 
 
-def _true_pair(recording, index, scale=1.0):
-    motion = recording_lib.rigid_motion(recording, index, index + 1)
-    pose = recording_lib.camera_motion(recording, index, index + 1)
-    return evaluate.FramePair(
-        recording,
-        index,
-        {
-            "depth": np.asarray(recording.depth[index]) * scale,
-            "rotation": pose[:3, :3],
-            "translation": pose[:3, 3] * scale,
-            "residual": motion.residual_translation * scale,
-            "warped": recording.frames[index] / 255.0,
-            "valid": np.ones(recording.size, bool),
-        },
+def test_pairs_are_spread_evenly_and_batches_filled(tiny_recordings, predict):
+    chosen = evaluate.frame_pairs(tiny_recordings, max_frames=5)
+    assert chosen == [(0, 0), (0, 2), (0, 4), (1, 2), (1, 4)]
+    pairs = list(evaluate.predict_pairs(predict, tiny_recordings, chosen, batch_size=4))
+    assert [(p.recording.name, p.index, p.source_index) for p in pairs] == [
+        ("first", 0, 1),
+        ("first", 2, 3),
+        ("first", 4, 5),
+        ("second", 2, 3),
+        ("second", 4, 5),
+    ]
+    assert [call["frames"].shape for call in predict.calls] == [(4, 2, 32, 40, 3)] * 2
+    np.testing.assert_array_equal(
+        pairs[3].prediction["depth"], tiny_recordings[1].frames[2, ..., 0]
     )
 
 
-def _all_pairs(recordings, **options):
-    return [_true_pair(r, i, **options) for r in recordings for i in range(len(r) - 1)]
-
-
-def test_the_truth_in_another_unit_is_perfect(tiny_recordings):
-    metrics = evaluate.measure(
-        _all_pairs(tiny_recordings, scale=0.2), evaluation=EVALUATION
-    )
-    assert metrics["depth/abs_rel"] == pytest.approx(0, abs=1e-6)
-    assert metrics["depth/a1"] == 1.0
-    assert metrics["depth/scale"] == pytest.approx(5.0, rel=1e-5)
-    assert metrics["depth/scale_spread"] == pytest.approx(0, abs=1e-5)
-    assert metrics["depth/num_images"] == 10
-    assert metrics["egomotion/translation_error"] == pytest.approx(0, abs=1e-6)
-    assert metrics["egomotion/rotation_deg"] == pytest.approx(0, abs=1e-4)
-    assert metrics["motion/iou"] == 1.0
-    share = metrics["motion/iou_all_moving"]
-    assert share == pytest.approx(10 * 12 / (32 * 40))
-    assert metrics["moving/hole_rate"] == 0
-
-
-def test_a_car_at_infinity_is_counted_as_a_hole(tiny_recordings):
-    pairs = _all_pairs(tiny_recordings)
-    for pair in pairs:
-        moving = recording_lib.moving_mask(
-            pair.recording, pair.index, pair.source_index
+def test_pairs_are_a_frame_stride_apart(tiny_recordings, predict):
+    chosen = evaluate.frame_pairs(tiny_recordings[:1], frame_stride=3)
+    assert chosen == [(0, 0), (0, 1), (0, 2)]
+    pairs = list(
+        evaluate.predict_pairs(
+            predict, tiny_recordings[:1], chosen, batch_size=2, frame_stride=3
         )
-        pair.prediction["depth"][moving] *= 10
-    metrics = evaluate.measure(pairs, evaluation=EVALUATION)
-    assert metrics["moving/hole_rate"] == 1.0
-    assert metrics["moving/abs_rel"] > 3 * metrics["static/abs_rel"]
+    )
+    assert [(p.index, p.source_index) for p in pairs] == [(0, 3), (1, 4), (2, 5)]
+    for pair in pairs:
+        np.testing.assert_array_equal(
+            pair.prediction["source"], pair.recording.frames[pair.source_index, ..., 0]
+        )
+    assert predict.calls[0]["instance_labels"].shape == (2, 2, 32, 40)
 
 
-def test_the_best_fixed_map_is_the_baseline(tiny_recordings):
+@pytest.mark.parametrize(("held_out", "index"), [(False, [0, 1]), (True, [-1, -1])])
+def test_held_out_recordings_are_none_of_those_trained_on(
+    tiny_recordings, predict, held_out, index
+):
+    pairs = [(0, 0), (1, 0)]
+    list(
+        evaluate.predict_pairs(
+            predict, tiny_recordings, pairs, batch_size=2, held_out=held_out
+        )
+    )
+    assert predict.calls[0]["video_index"].tolist() == index
+
+
+def test_predictions_are_those_of_the_step_that_training_has_come_to(tiny_config):
+    tiny_config.motion_field.burnin_steps = 100
+    tiny_config.motion_field.norm_noise = 0.5
+    steps = []
+
+    def method_predict(variables, batch, *, step=None, train=False, rngs=None):
+        steps.append(step)
+        assert not train
+        return method.predict(variables, batch, step=step)
+
+    method = methods.create(tiny_config)
+    predict = evaluate.make_predict(method._replace(predict=method_predict))
+    arrays = {
+        "frames": jax.ShapeDtypeStruct((1, 2, 32, 40, 3), jnp.uint8),
+        "intrinsics": jax.ShapeDtypeStruct((1, 3, 3), jnp.float32),
+    }
+
+    def run(arrays, step):
+        variables = method.init(
+            jax.random.key(0),
+            evaluate.batch_from_arrays(arrays),
+        )
+        return predict(variables, arrays, step)
+
+    maps = jax.eval_shape(run, arrays, jax.ShapeDtypeStruct((), jnp.int32))
+    assert maps["residual"].shape == (1, 32, 40, 3)
+    assert len(steps) == 1
+    assert steps[0] is not None
+
+
+def test_fixed_maps_are_medians_and_means_of_the_training_drives(tiny_recordings):
     maps = baselines.image_independent_maps(tiny_recordings, max_depth=80.0)
     assert set(maps) == {"constant", "median", "log_mean"}
     stacked = np.concatenate([r.depth for r in tiny_recordings])
@@ -68,61 +107,27 @@ def test_the_best_fixed_map_is_the_baseline(tiny_recordings):
     np.testing.assert_allclose(
         maps["log_mean"], np.exp(np.log(stacked).mean(axis=0)), rtol=1e-5
     )
-    metrics = evaluate.measure(
-        _all_pairs(tiny_recordings), evaluation=EVALUATION, baselines=maps
-    )
-    each = [metrics[f"baseline/{name}/depth/abs_rel"] for name in maps]
-    assert metrics["baseline/abs_rel"] == min(each)
-    assert metrics["baseline/constant/depth/abs_rel"] == max(each)
-    assert metrics["baseline/moving_abs_rel"] == min(
-        metrics[f"baseline/{name}/moving/abs_rel"] for name in maps
-    )
 
 
-def test_pixels_without_depth_are_left_out_of_the_baselines(tiny_recordings):
-    first = np.array(tiny_recordings[0].depth)
-    first[:, 0, 0] = 0.0
-    second = np.array(tiny_recordings[1].depth)
-    second[:, 0, 0] = 0.0
+def test_unknown_and_far_depth_is_left_out_of_the_fixed_maps(tiny_recordings):
+    depth = [np.array(r.depth) for r in tiny_recordings]
+    for one in depth:
+        one[:, 0, 0] = 0.0
+        one[:, 0, 1] = 1000.0  # the sky, always
+        one[0, 0, 2] = 1000.0  # and once
     recordings = [
-        recording_lib.Recording(
-            "a", tiny_recordings[0].frames, depth=first.astype(np.float32)
-        ),
-        recording_lib.Recording(
-            "b", tiny_recordings[1].frames, depth=second.astype(np.float32)
-        ),
+        recording_lib.Recording(r.name, r.frames, depth=d)
+        for r, d in zip(tiny_recordings, depth, strict=True)
     ]
     maps = baselines.image_independent_maps(recordings, max_depth=80.0)
-    assert all(np.isfinite(map_).all() and (map_ > 0).all() for map_ in maps.values())
-
-
-def test_reconstruction_compares_warped_and_unwarped_frames(tiny_recordings):
-    pairs = _all_pairs(tiny_recordings)
-    metrics = evaluate.measure_reconstruction(pairs)
-    assert metrics["reconstruction/colour_error"] == 0
-    assert metrics["reconstruction/unwarped_colour_error"] > 0.1
-
-
-def test_pairs_are_spread_evenly_and_batches_filled(tiny_recordings):
-    calls = []
-
-    def predict(variables, arrays):
-        calls.append(arrays["frames"].shape)
-        return {"depth": arrays["frames"][:, 0, ..., 0].astype(np.float32)}
-
-    pairs = list(
-        evaluate.predict_pairs(
-            predict, None, tiny_recordings, batch_size=4, max_frames=5
-        )
+    seen = np.concatenate(depth)
+    overall = np.median(seen[(seen > 0) & (seen < 80)])
+    for map_ in maps.values():
+        np.testing.assert_allclose(map_[0, :2], overall, rtol=1e-6)
+    rest = np.concatenate([d[1:, 0, 2] for d in depth])
+    assert maps["median"][0, 2] == pytest.approx(np.median(rest), rel=1e-6)
+    assert maps["log_mean"][0, 2] == pytest.approx(
+        np.exp(np.log(rest).mean()), rel=1e-5
     )
-    assert [(p.recording.name, p.index) for p in pairs] == [
-        ("first", 0),
-        ("first", 2),
-        ("first", 4),
-        ("second", 2),
-        ("second", 4),
-    ]
-    assert calls == [(4, 2, 32, 40, 3)] * 2
-    np.testing.assert_array_equal(
-        pairs[3].prediction["depth"], tiny_recordings[1].frames[2, ..., 0]
-    )
+    with pytest.raises(ValueError, match="no true depth lies between 0 and 0.001 m"):
+        baselines.image_independent_maps(recordings, max_depth=1e-3)

@@ -60,9 +60,33 @@ def test_rotation_error_is_the_angle_between_rotations():
     assert metrics["rotation_deg"] == pytest.approx(1.5, abs=1e-6)
 
 
-def test_intersection_and_union_count_valid_pixels():
-    predicted = np.array([[True, True], [False, True]])
-    true = np.array([[True, False], [True, False]])
-    valid = np.array([[True, True], [True, False]])
-    counts = motion_metrics.intersection_and_union(predicted, true, valid)
-    np.testing.assert_array_equal(counts, [1, 3])
+def test_a_reversed_translation_has_the_error_of_standing_still():
+    translations = np.array([[0, 0, 1.0], [0, 0, 3.0]])
+    metrics = motion_metrics.egomotion_metrics(
+        _poses(translations), np.tile(np.eye(3), (2, 1, 1)), -translations
+    )
+    assert metrics["translation_error"] == pytest.approx(1.0)
+    assert metrics["direction_deg"] == pytest.approx(180.0)
+
+
+def test_counts_tell_the_iou_at_any_threshold():
+    rng = np.random.default_rng(0)
+    lengths = rng.lognormal(-2, 2, (3, 5, 7)).astype(np.float32)
+    lengths[0, :2] = 0.0
+    moving, valid = rng.random((2, 3, 5, 7)) < 0.6
+    counts = motion_metrics.MotionCounts()
+    for frame in zip(lengths, moving, valid, strict=True):
+        counts.add(*frame)
+    for threshold in (0.0, 1e-3, 0.052, 0.3, 2.0, 1e6):
+        # In no bin with a length, where rounding up changes nothing.
+        assert not ((lengths > threshold) & (lengths < 1.004 * threshold)).any()
+        predicted = lengths > threshold
+        intersection = np.sum(predicted & moving & valid)
+        union = np.sum((predicted | moving) & valid)
+        assert counts.iou(threshold) == pytest.approx(intersection / union)
+    assert counts.iou_all_moving() == pytest.approx(moving[valid].mean())
+
+
+def test_counts_of_nothing_have_no_overlap():
+    counts = motion_metrics.MotionCounts()
+    assert counts.iou(0.1) == counts.iou_all_moving() == 0

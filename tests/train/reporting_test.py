@@ -62,6 +62,20 @@ def test_resuming_drops_what_comes_after_the_resumed_step(tmp_path):
     assert [(line["step"], line["loss"]) for line in lines] == [(2, 2), (4, 4), (6, 60)]
 
 
+def test_the_final_evaluation_of_a_complete_run_is_replaced(tmp_path):
+    for rate in (0.5, 0.25):
+        with reporting.Reporter(tmp_path, 9, resumed_step=9) as reporter:
+            reporter.write_scalars(4, {"train/seconds": 1.0})
+            reporter.write_scalars(9, {"loss": 2.0})
+            reporter.write_scalars(9, {"train/seconds": 2.0, "rate": rate})
+            lines = read(tmp_path)
+    # Only what comes again is dropped.
+    assert [(line["step"], line.get("rate")) for line in lines] == [
+        *[(4, None), (9, None)] * 2,
+        (9, 0.25),
+    ]
+
+
 def test_a_new_run_starts_the_file_anew(tmp_path):
     for _ in range(2):
         with reporting.Reporter(tmp_path, 9) as reporter:

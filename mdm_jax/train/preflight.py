@@ -1,0 +1,64 @@
+"""What can be found wrong with a config before any data are opened.
+
+Decoding a video takes minutes; a misspelt loss should not wait for that.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+from jax.sharding import Mesh
+
+from mdm_jax import config as config_lib
+from mdm_jax import methods
+from mdm_jax.input_pipeline import augment, footage
+from mdm_jax.methods.base import total_loss
+from mdm_jax.structs import batch_from_arrays
+from mdm_jax.train import optimizer, sharding
+
+
+def check(config: ml_collections.ConfigDict, mesh: Mesh):
+    """Checks the config's fields, options and loss names.
+
+    Raises:
+        ValueError: one of them is not usable; the message says what to do.
+    """
+    config_lib.validate(config)
+    size = tuple(config.dataset.size)
+    if len(size) != 2 or min(size) < footage.MIN_SIDE:
+        raise ValueError(
+            "config.dataset.size expects (height, width), at least "
+            f"{footage.MIN_SIDE} pixels each, got {size}"
+        )
+    method = methods.create(config)
+    optimizer.create(config)
+    augment.make_config(config.augment.to_dict())
+    sharding.check_batch_size(
+        mesh, config.train.batch_size, config.optimizer.accumulate_steps
+    )
+
+    def loss(arrays: dict[str, jax.Array]) -> jax.Array:
+        batch = batch_from_arrays(arrays)
+        variables = method.init(jax.random.key(0), batch)
+        prediction, _ = method.predict(variables, batch)
+        terms = method.loss_terms(prediction, batch, jnp.zeros((), jnp.int32))
+        return total_loss(terms, dict(config.loss_weights))[0]
+
+    # Nothing is computed: the loss names its terms while its shapes are derived.
+    jax.eval_shape(loss, _clip_shapes(config))
+
+
+def _clip_shapes(config: ml_collections.ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns the shapes of a batch of one clip, with all that a data set may tell."""
+    height, width = config.dataset.size
+    length = config.dataset.clip_length
+    image = (1, length, height, width)
+    return {
+        "frames": jax.ShapeDtypeStruct((*image, 3), jnp.uint8),
+        "intrinsics": jax.ShapeDtypeStruct((1, 3, 3), jnp.float32),
+        "instance_labels": jax.ShapeDtypeStruct(image, jnp.uint8),
+        "depth": jax.ShapeDtypeStruct(image, jnp.float32),
+        "world_from_camera": jax.ShapeDtypeStruct((1, length, 4, 4), jnp.float32),
+        "video_index": jax.ShapeDtypeStruct((1,), jnp.int32),
+    }

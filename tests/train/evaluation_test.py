@@ -1,0 +1,136 @@
+"""What a run shows of itself: the right layout, step, pairs and table rows."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mdm_jax import methods
+from mdm_jax.structs import batch_from_arrays
+from mdm_jax.train import data, evaluation, optimizer, sharding
+from mdm_jax.train import state as state_lib
+
+
+@pytest.fixture
+def make_evaluator(toy_config, tiny_recordings, tmp_path):
+    """Returns an evaluator of the toy method and its fresh state."""
+
+    def make(**changes):
+        toy_config.update_from_flattened_dict(changes)
+        method = methods.create(toy_config)
+        batch = batch_from_arrays(
+            {"frames": np.zeros((1, 2, 32, 40, 3)), "intrinsics": np.eye(3)[None]}
+        )
+        state = state_lib.create(method, optimizer.create(toy_config), batch, 0)
+        recordings = data.Data(tiny_recordings, tiny_recordings[:1], "test")
+        mesh = sharding.make_mesh()
+        evaluator = evaluation.Evaluator(
+            method, recordings, toy_config, mesh, str(tmp_path)
+        )
+        return evaluator, jax.device_put(state, sharding.replicated(mesh))
+
+    return make
+
+
+@pytest.mark.parametrize(("batch_size", "num_clips"), [(16, 2), (12, 12)])
+def test_evaluation_batches_are_split_over_the_devices_where_they_can_be(
+    make_evaluator, monkeypatch, batch_size, num_clips
+):
+    put, shards = jax.device_put, []
+
+    def device_put(arrays, device):
+        placed = put(arrays, device)
+        if isinstance(arrays, dict):
+            frames = placed["frames"].addressable_shards
+            shards.append((len(frames), frames[0].data.shape[0]))
+        return placed
+
+    monkeypatch.setattr(evaluation.jax, "device_put", device_put)
+    evaluator, state = make_evaluator(**{"evaluation.batch_size": batch_size})
+    monkeypatch.undo()
+    metrics = evaluator(state, seconds=1.0)
+    assert set(shards) == {(8, num_clips)}
+    assert metrics["train_drive/depth/num_images"] == 8
+
+
+def test_object_motion_of_an_evaluation_is_as_far_as_burnin_has_come(make_evaluator):
+    evaluator, state = make_evaluator(**{"motion_field.burnin_steps": 100})
+    # The toy predicts motion everywhere, once it is switched on.
+    for step, everywhere in ((0, False), (100, True)):
+        metrics = evaluator(
+            state.replace(step=jnp.full((), step, jnp.int32)), seconds=1.0
+        )
+        want = metrics["test_drive/motion/iou_all_moving"] if everywhere else 0.0
+        assert metrics["test_drive/motion/iou"] == pytest.approx(want)
+
+
+def test_evaluation_follows_the_frame_stride_of_training(make_evaluator):
+    evaluator, state = make_evaluator(
+        **{"dataset.frame_stride": 4, "evaluation.max_frames": 0}
+    )
+    metrics = evaluator(state, seconds=1.0)
+    assert metrics["train_drive/depth/num_images"] == 4
+    assert metrics["test_drive/depth/num_images"] == 2
+
+
+def test_a_held_out_drive_has_the_mean_camera_of_those_trained_on(make_evaluator):
+    evaluator, state = make_evaluator(
+        **{
+            "motion_field.intrinsics": "video",
+            "motion_field.num_videos": 2,
+            "evaluation.max_frames": 0,
+        }
+    )
+    state.params["focal"] = jnp.array([20.0, 50.0])
+    metrics = evaluator(state, seconds=1.0)
+    assert metrics["train_drive/intrinsics/fx"] == pytest.approx(35)
+    assert metrics["test_drive/intrinsics/fx"] == pytest.approx(35)
+    # True: 30, and fy is right.
+    error = metrics["train_drive/intrinsics/focal_relative_error"]
+    assert error == pytest.approx((10 / 30 + 20 / 30) / 4)
+    error = metrics["test_drive/intrinsics/focal_relative_error"]
+    assert error == pytest.approx(5 / 30 / 2)
+
+
+def test_learned_intrinsics_are_logged_and_have_table_rows(make_evaluator, monkeypatch):
+    lines = []
+    monkeypatch.setattr(
+        evaluation.logging, "info", lambda text, *values: lines.append(text % values)
+    )
+    evaluator, state = make_evaluator(**{"motion_field.intrinsics": "video"})
+    metrics = evaluator(state, seconds=1.0)
+    assert lines == [
+        f"{drive} drive: learned intrinsics fx 40.0, fy 30.0, cx 19.5, cy 15.5 pixels"
+        for drive in ("train", "test")
+    ]
+    labels = [row[0] for row in evaluation.summary_table(metrics, "test_drive")]
+    assert "learned fx [pixels]" in labels
+    assert "focal length, relative error" in labels
+
+    evaluator, state = make_evaluator(**{"motion_field.intrinsics": "given"})
+    metrics = evaluator(state, seconds=1.0)
+    assert not any("intrinsics" in name for name in metrics)
+
+
+def test_only_the_pairs_of_the_panel_are_kept(make_evaluator, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        evaluation,
+        "panel_row",
+        lambda pair, config: (
+            shown.append(pair.index)
+            or {"frame": (pair.recording.frames[pair.index], "image")}
+        ),
+    )
+    monkeypatch.setattr(evaluation, "PANEL_ROWS", 2)
+    evaluator, state = make_evaluator(**{"evaluation.max_frames": 0})
+    evaluator(state, seconds=1.0)
+    # Of the pairs 0 to 4 of the only held-out drive.
+    assert shown == [1, 3]
+
+
+def test_a_frame_without_depth_is_drawn_all_the_same(make_evaluator, tiny_recordings):
+    tiny_recordings[0].depth[:] = 0.0
+    evaluator, state = make_evaluator()
+    evaluator(state, seconds=1.0)
+    assert evaluator.images["panel"].ndim == 3
