@@ -43,10 +43,12 @@ def base_config() -> ConfigDict:
     d.crop = (0.0, 0.0, 0.0, 0.0)
     # Where decoded, resized frames are kept; empty: WORKDIR/cache.
     d.cache_dir = ""
-    # Synthetic drives: how many, frames in each, and the seed of their worlds.
+    # Synthetic drives: how many and frames in each, to train and to evaluate on, and
+    # the seed of their worlds.
     d.num_drives = 10
     d.frames_per_drive = 100
     d.num_evaluation_drives = 4
+    d.frames_per_evaluation_drive = 100
     d.synthetic_seed = 0
 
     c.augment = a = ConfigDict()

@@ -5,9 +5,13 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import cv2
 import numpy as np
+import pytest
+
+from mdm_jax import config as config_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -21,6 +25,33 @@ def _train(*arguments):
         check=False,
         env=os.environ | {"XLA_FLAGS": ""},
     )
+
+
+@pytest.mark.parametrize("multihost", [False, True])
+def test_hosts_find_each_other_before_training(monkeypatch, tmp_path, multihost):
+    from mdm_jax import main
+    from mdm_jax.train import loop
+
+    calls = []
+    flags = {
+        "_CONFIG": config_lib.base_config(),
+        "_WORKDIR": str(tmp_path),
+        "_MULTIHOST": multihost,
+    }
+    for name, value in flags.items():
+        monkeypatch.setattr(main, name, types.SimpleNamespace(value=value))
+    for name in ("configure_jax", "keep_freed_memory", "quiet_libraries"):
+        monkeypatch.setattr(main, name, lambda *_: None)
+    monkeypatch.setattr(
+        main.jax.distributed, "initialize", lambda: calls.append("initialize")
+    )
+    monkeypatch.setattr(
+        loop, "train_and_evaluate", lambda config, workdir: calls.append("train")
+    )
+    verbosity = main.logging.get_verbosity()
+    main.main(["mdm_jax"])
+    main.logging.set_verbosity(verbosity)
+    assert calls == ["initialize", "train"][not multihost :]
 
 
 def test_a_folder_of_frames_of_unknown_camera_is_trained_on(tmp_path):

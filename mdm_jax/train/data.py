@@ -49,15 +49,19 @@ def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
     name = config_lib.choice(config, "dataset.name", ("synthetic", "video"))
     split = config_lib.choice(config, "evaluation.split", ("test", "validation"))
     if name == "synthetic":
-        shared = {
-            "num_frames": d.frames_per_drive,
-            "size": tuple(d.size),
-            "seed": d.synthetic_seed,
-        }
+        shared = {"size": tuple(d.size), "seed": d.synthetic_seed}
         return Data(
-            synthetic.make_drives(split="train", num_drives=d.num_drives, **shared),
             synthetic.make_drives(
-                split=split, num_drives=d.num_evaluation_drives, **shared
+                split="train",
+                num_drives=d.num_drives,
+                num_frames=d.frames_per_drive,
+                **shared,
+            ),
+            synthetic.make_drives(
+                split=split,
+                num_drives=d.num_evaluation_drives,
+                num_frames=d.frames_per_evaluation_drive,
+                **shared,
             ),
             split,
         )

@@ -98,27 +98,22 @@ def test_both_directions_at_once_equal_each_alone(ego_compensation):
     image_a, depth_a, image_b, depth_b, intrinsics = _inputs()
     forth = apply(variables, image_a, depth_a, image_b, depth_b, intrinsics)
     back = apply(variables, image_b, depth_b, image_a, depth_a, intrinsics)
-    pairs = [
-        np.concatenate(x)
-        for x in (
-            (image_a, image_b),
-            (depth_a, depth_b),
-            (image_b, image_a),
-            (depth_b, depth_a),
-            (intrinsics, intrinsics),
-        )
-    ]
-    both = jax.jit(
-        functools.partial(net.apply, inverse_warp=_still_warp, both_directions=True)
-    )(variables, *pairs)
-    jax.tree.map(
-        lambda x, y, z: np.testing.assert_allclose(
-            z, np.concatenate([x, y]), atol=1e-5
-        ),
-        forth,
-        back,
-        both,
+
+    def interleaved(a, b):
+        return np.stack([a, b], axis=1).reshape(-1, *a.shape[1:])
+
+    both = functools.partial(net.apply, inverse_warp=_still_warp, both_directions=True)
+    both = jax.jit(both)(
+        variables,
+        interleaved(image_a, image_b),
+        interleaved(depth_a, depth_b),
+        interleaved(image_b, image_a),
+        interleaved(depth_b, depth_a),
+        interleaved(intrinsics, intrinsics),
     )
+    expected = jax.tree.map(interleaved, forth, back)
+    for x, y in zip(jax.tree.leaves(both), jax.tree.leaves(expected)):
+        np.testing.assert_allclose(x, y, atol=1e-5)
 
 
 @pytest.mark.parametrize("ego_compensation", [True, False])

@@ -106,9 +106,11 @@ def test_interrupted_and_resumed_equals_uninterrupted(run, tmp_path, monkeypatch
 
 
 def test_a_complete_run_started_again_keeps_its_time_and_its_lines(toy_run, tmp_path):
-    first = toy_run(tmp_path)
+    every_other = {"train.evaluate_every": 2}
+    first = toy_run(tmp_path, **every_other)
     lines = _lines(tmp_path)
-    again = toy_run(tmp_path)
+    assert [line["step"] for line in lines if "train/seconds" in line] == [2, 4]
+    again = toy_run(tmp_path, **every_other)
     assert again == first
     assert first["train/seconds"] > 0
 
@@ -214,11 +216,13 @@ def test_a_loss_that_is_not_finite_can_be_resumed_from_with_another_rate(
             seen.append(arrays["frames"]) or original(mesh, arrays)
         ),
     )
-    final = toy_run(tmp_path, **{"optimizer.learning_rate": 1e-4})
+    changes = {"optimizer.learning_rate": 1e-4, "optimizer.clip_norm": 0.0}
+    final = toy_run(tmp_path, **changes)
     assert np.isfinite(final["train_drive/depth/abs_rel"])
-    assert any(
-        "optimizer.learning_rate: 0.001 there, 0.0001 now" in w for w in warnings
-    )
+    assert [w for w in warnings if w.startswith("Resuming")] == [
+        "Resuming with a change: config.optimizer.learning_rate: 0.001 there, 0.0001 now",
+        "Resuming with a change: config.optimizer.clip_norm: 10.0 there, 0.0 now",
+    ]
     # The first is the example for shapes; then come the broken batch and the next.
     assert len(seen) == 3
     np.testing.assert_array_equal(seen[1], kept["frames"])
