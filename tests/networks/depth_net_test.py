@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,19 +23,34 @@ def _tiny(**options):
     return depth_net.DepthNet(width_multiplier=0.0625, **options)
 
 
-@pytest.mark.parametrize("padding", ["reflect", "zeros"])
-def test_depth_has_the_images_size_and_is_positive_for_any_sides(padding):
-    image, net = _image(37, 61), _tiny(padding=padding)
-    depth = jax.jit(lambda image: net.init_with_output(_KEY, image)[0])(image)
+@functools.cache
+def _trained():
+    """The tiny net's parameters and its compiled application to 37x61 images."""
+    image, net = _image(37, 61), _tiny()
+    return jax.jit(net.init)(_KEY, image), jax.jit(net.apply)
+
+
+def test_depth_has_the_images_size_and_is_positive_for_any_sides():
+    variables, apply = _trained()
+    depth = apply(variables, _image(37, 61))
     assert depth.shape == (2, 37, 61)
     assert depth.dtype == jnp.float32
     assert float(jnp.min(depth)) > 0
 
 
+def test_padding_changes_depth_but_not_parameters():
+    variables, apply = _trained()
+    image, net = _image(37, 61), _tiny(padding="zeros")
+    shapes = jax.eval_shape(net.init, _KEY, image)
+    assert jax.tree.structure(shapes) == jax.tree.structure(variables)
+    zeros = jax.jit(net.apply)(variables, image)
+    assert zeros.shape == (2, 37, 61)
+    assert float(jnp.max(jnp.abs(zeros - apply(variables, image)))) > 1e-4
+
+
 def test_images_of_a_batch_do_not_affect_each_other():
-    image, net = _image(32, 64), _tiny()
-    variables = jax.jit(net.init)(_KEY, image)
-    apply = jax.jit(net.apply)
+    variables, apply = _trained()
+    image = _image(37, 61)
     together = apply(variables, image)
     other = apply(variables, image.at[1].set(0.5))
     np.testing.assert_allclose(other[0], together[0], atol=1e-5)
@@ -41,36 +58,38 @@ def test_images_of_a_batch_do_not_affect_each_other():
 
 
 def test_noise_needs_training_and_changes_with_its_stddev_without_retracing():
-    image, net = _image(32, 40), _tiny()
-    variables = jax.jit(net.init)(_KEY, image)
+    variables, apply = _trained()
+    image, net = _image(37, 61), _tiny()
     traces = []
 
     @jax.jit
-    def noisy(stddev):
+    def noisy(variables, stddev):
         traces.append(1)
         rngs = {"noise": jax.random.key(1)}
         return net.apply(variables, image, noise_stddev=stddev, train=True, rngs=rngs)
 
-    clean = jax.jit(lambda: net.apply(variables, image, noise_stddev=0.5))()
-    np.testing.assert_allclose(noisy(0.0), clean, rtol=1e-3)
-    assert float(jnp.max(jnp.abs(noisy(0.5) - clean))) > 1e-3
+    clean = apply(variables, image)
+    np.testing.assert_allclose(noisy(variables, 0.0), clean, rtol=1e-3)
+    assert float(jnp.max(jnp.abs(noisy(variables, 0.5) - clean))) > 1e-3
     assert len(traces) == 1
 
 
 def test_all_parameters_have_finite_gradients_and_depend_on_the_loss():
-    image, net = _image(32, 40), _tiny()
-    variables = jax.jit(net.init)(_KEY, image)
-    loss = lambda v: jnp.mean(jnp.square(net.apply(v, image)))
-    gradients = jax.jit(jax.grad(loss))(variables)
-    leaves = jax.tree.leaves(gradients)
+    variables, _ = _trained()
+    image, net = _image(37, 61), _tiny()
+
+    def loss(variables):
+        return jnp.mean(jnp.square(net.apply(variables, image)))
+
+    leaves = jax.tree.leaves(jax.jit(jax.grad(loss))(variables))
     assert all(bool(jnp.all(jnp.isfinite(g))) for g in leaves)
     assert all(float(jnp.max(jnp.abs(g))) > 0 for g in leaves)
 
 
 def test_bfloat16_depth_is_float32_and_close_with_float32_parameters():
-    image = _image(32, 40)
-    variables = jax.jit(_tiny().init)(_KEY, image)
-    exact = jax.jit(_tiny().apply)(variables, image)
+    variables, apply = _trained()
+    image = _image(37, 61)
+    exact = apply(variables, image)
     rounded = jax.jit(_tiny(dtype=jnp.bfloat16).apply)(variables, image)
     assert rounded.dtype == jnp.float32
     assert bool(jnp.all(jnp.isfinite(rounded)))
