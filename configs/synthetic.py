@@ -2,7 +2,12 @@
 
     python -m mdm_jax.main --config=configs/synthetic.py --workdir=runs/demo
 
-RESULTS
+Unseen test drives, seed 0, beside the best guess that ignores the image: Abs Rel 0.244
+(0.311), on moving cars 0.439 (0.481), 3 % of their pixels over 3 times too far;
+egomotion translation error 0.172 (0.490), direction 2.5 degrees; motion IoU 0.341
+(0.079). The training drives: Abs Rel 0.216 (0.293). 15 minutes in all on two CPU cores
+that had other work as well. Depth is coarse: at this size and length of training it
+follows the street, not yet single cars and poles.
 """
 
 from mdm_jax import config as config_lib
@@ -16,7 +21,7 @@ def get_config(arg: str = ""):
     Args:
         arg: `motion_field` is the default; `smoke` takes ten steps at toy size, to see
             that all works; `long` trains five times as long; `paper_net` has the motion
-            net of Li et al. 2020 instead of the correlation net; `paper_size` the
+            net of Li et al. 2020 instead of the correlation net; `paper_size` takes the
             full ResNet-18 at 128x416, for an accelerator; `validation` evaluates on
             validation instead of test drives.
     """
@@ -24,8 +29,7 @@ def get_config(arg: str = ""):
     c.dataset.name = "synthetic"
     # Below this size the colour error hardly tells the true depth from a guess.
     c.dataset.size = (48, 160)
-    # Many short drives: each is another street, and variety is what generalises (as do
-    # random crops: without them Abs Rel on moving cars is 0.05 higher).
+    # Many short drives: each is another street, and variety is what generalises.
     c.dataset.num_drives = 40
     c.dataset.frames_per_drive = 40
     # Held-out drives are longer, so that each has stops, bends and junctions.
@@ -38,7 +42,7 @@ def get_config(arg: str = ""):
     c.motion_field.burnin_steps = 0
     c.motion_field.norm_noise = 0.0
     # The published weights of the regularisers hold the residual motion at zero on a
-    # short schedule, and cars that drive along become holes. A tenth, ramped up.
+    # short schedule, and cars that drive along become holes. Less, and ramped up.
     c.motion_field.regularizer_ramp_steps = 4400
     c.loss_weights.motion_smoothness = 0.3
     c.loss_weights.motion_sparsity = 0.2
