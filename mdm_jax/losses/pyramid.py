@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 
 def pyramid(
-    *images: Float[Array, "*n h w _"], num_scales: int
+    *images: Float[Array, "... h w _"], num_scales: int
 ) -> tuple[tuple[Array, ...], ...]:
     """Returns the images at `num_scales` scales, finest (as given) first.
 
