@@ -19,12 +19,30 @@ def valid_pixels(
     return (truth > min_depth) & (truth < max_depth)
 
 
+def lower_median(values: Float[np.ndarray, " ..."]) -> float:
+    """Returns the median, of an even number of values the lower of the middle two.
+
+    That is what `torch.median` returns; `np.median` returns their mean.
+    """
+    flat = np.ravel(values)
+    middle = (flat.size - 1) // 2
+    return float(np.partition(flat, middle)[middle])
+
+
 def median_scale(
     truth: Float[np.ndarray, "h w"],
     prediction: Float[np.ndarray, "h w"],
     valid: Bool[np.ndarray, "h w"],
+    *,
+    lower: bool = False,
 ) -> float:
     """Returns `median(truth) / median(prediction)` over valid pixels.
+
+    Args:
+        truth: metres.
+        prediction: any unit.
+        valid: the pixels compared.
+        lower: take the `lower_median`.
 
     Raises:
         ValueError: there is no valid pixel, or the prediction is not positive there.
@@ -34,7 +52,29 @@ def median_scale(
     inside = prediction[valid]
     if not np.isfinite(inside).all() or not (inside > 0).all():
         raise ValueError("predicted depth expects finite positive values, got others")
-    return float(np.median(truth[valid]) / np.median(inside))
+    median = lower_median if lower else np.median
+    return float(median(truth[valid]) / median(inside))
+
+
+def hole_rate(
+    truth: Float[np.ndarray, "h w"],
+    prediction: Float[np.ndarray, "h w"],
+    moving: Bool[np.ndarray, "h w"],
+    *,
+    factor: float = 3.0,
+) -> float:
+    """Returns the share of moving pixels predicted more than `factor` times too far.
+
+    An object that moves as the camera does has no parallax: to explain it, photometric
+    training can push it towards infinity, a hole in the depth map.
+
+    Args:
+        truth: metres.
+        prediction: metres, already scaled, not clipped.
+        moving: the pixels counted; not empty.
+        factor: of the true depth.
+    """
+    return float(np.mean(prediction[moving] > factor * truth[moving]))
 
 
 def depth_metrics(

@@ -90,3 +90,79 @@ def test_counts_tell_the_iou_at_any_threshold():
 def test_counts_of_nothing_have_no_overlap():
     counts = motion_metrics.MotionCounts()
     assert counts.iou(0.1) == counts.iou_all_moving() == 0
+
+
+def _counts(seed=0):
+    rng = np.random.default_rng(seed)
+    length = rng.uniform(0, 2, (5, 7)).astype(np.float32)
+    moving, valid = rng.random((5, 7)) < 0.4, rng.random((5, 7)) < 0.8
+    counts = motion_metrics.MotionCounts()
+    counts.add(length, moving, valid)
+    return counts, length[valid], moving[valid]
+
+
+def test_f1_and_iou_are_two_views_of_the_same_counts():
+    counts, length, moving = _counts()
+    for threshold in (0.0, 0.5, 1.5, 3.0):
+        predicted = length > threshold
+        both = np.sum(predicted & moving)
+        f1 = 2 * both / (predicted.sum() + moving.sum())
+        assert counts.f1(threshold) == pytest.approx(f1, abs=0.03)
+        iou = counts.iou(threshold)
+        assert counts.f1(threshold) == pytest.approx(2 * iou / (1 + iou))
+
+
+def test_the_best_threshold_is_the_best_of_those_given():
+    counts, _, _ = _counts()
+    thresholds = [0.1, 0.7, 1.2]
+    best = counts.best(thresholds)
+    assert best["best_iou"] == max(counts.iou(t) for t in thresholds)
+    assert counts.f1(best["best_f1_threshold"]) == best["best_f1"]
+    assert best["best_f1_threshold"] in thresholds
+
+
+def test_object_translation_errors_by_hand():
+    true = np.zeros((2, 3, 3))
+    true[0, :, 2] = 2.0
+    predicted = np.zeros((2, 3, 3))
+    predicted[0, 0] = (0, 0, 2.0)  # right
+    predicted[0, 1] = (0, 4.0, 0)  # 90 degrees off and twice too long
+    moving = true[..., 2] > 0  # the third is predicted not to move
+    got = motion_metrics.object_translation_errors(true, predicted, moving)
+    assert got["direction_deg"] == pytest.approx((0 + 90 + 90) / 3)
+    assert got["magnitude_error"] == pytest.approx((0 + 2 + 2) / 3 / 2)
+    assert got["endpoint_error"] == pytest.approx((0 + np.sqrt(20) + 2) / 3 / 2)
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+def test_flow_errors_equal_a_slow_loop(channels):
+    rng = np.random.default_rng(channels)
+    true = 20 * rng.normal(size=(5, 7, channels))
+    predicted = true + 3 * rng.normal(size=true.shape)
+    true[1, 2] = np.nan
+    valid = rng.random((5, 7)) < 0.7
+    errors, outliers = [], []
+    for y in range(5):
+        for x in range(7):
+            if not valid[y, x] or (y, x) == (1, 2):
+                continue
+            error = np.sqrt(sum((predicted[y, x] - true[y, x]) ** 2))
+            errors.append(error)
+            length = np.sqrt(sum(true[y, x] ** 2))
+            outliers.append(error > 3 and error > 0.05 * length)
+    got = motion_metrics.flow_errors(true, predicted, valid)
+    assert got["epe"] == pytest.approx(np.mean(errors))
+    assert got["outlier_rate"] == pytest.approx(np.mean(outliers))
+
+
+def test_motion_that_is_not_finite_is_an_error_and_nothing_to_compare_is_nan():
+    true, predicted = np.ones((2, 3, 3)), np.ones((2, 3, 3))
+    everywhere, nowhere = np.ones((2, 3), bool), np.zeros((2, 3), bool)
+    predicted[1, 1] = np.nan
+    for measure in (
+        motion_metrics.object_translation_errors,
+        motion_metrics.flow_errors,
+    ):
+        with pytest.raises(ValueError, match=r"must be finite.* 1 such"):
+            measure(true, predicted, everywhere)
+        assert all(np.isnan(x) for x in measure(true, predicted, nowhere).values())

@@ -1,0 +1,267 @@
+"""Depth of many images measured by a protocol, one image at a time.
+
+`DepthEvaluation` keeps a few numbers for each image and never a map. An image without a
+true depth that counts is left out and counted in `depth/num_skipped`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from mdm_jax.evaluation import depth_comparison
+from mdm_jax.evaluation import depth_metrics as metrics_lib
+from mdm_jax.evaluation.depth_comparison import Compared
+from mdm_jax.evaluation.predictions import Maps
+from mdm_jax.evaluation.protocols import DepthProtocol
+
+_LOG_EVERY = 100
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inputs:
+    """What is compared; all maps are in the order of the truth.
+
+    Attributes:
+        truth: metres, 0 where unknown.
+        predictions: one for each true map.
+        kind: `depth` or `disparity`, of the predictions.
+        labels: of objects, of the size of the truth; None where unknown.
+        moving_labels: which labels move; empty for all but 0.
+    """
+
+    truth: Maps
+    predictions: Maps
+    kind: str = "depth"
+    labels: Maps | None = None
+    moving_labels: Sequence[int] = ()
+
+    def compared(self, protocol: DepthProtocol, index: int) -> Compared:
+        """Returns the numbers of an image that the protocol compares.
+
+        Raises:
+            ValueError: see `depth_comparison.compared`.
+        """
+        moving = None
+        if self.labels is not None:
+            labels = self.labels.read(index)
+            moving = labels != 0
+            if self.moving_labels:
+                moving = np.isin(labels, self.moving_labels)
+        return depth_comparison.compared(
+            protocol,
+            self.predictions.places[index],
+            self.truth.read(index),
+            self.predictions.read(index),
+            kind=self.kind,
+            moving=moving,
+        )
+
+
+def evaluate(protocol: DepthProtocol, inputs: Inputs) -> DepthEvaluation:
+    """Returns the evaluation of all images, read one at a time.
+
+    A protocol with global scaling reads them twice.
+
+    Raises:
+        ValueError: see `depth_comparison.compared`.
+    """
+    count = len(inputs.truth)
+    scale = None
+    if protocol.scaling == "global":
+        pixels = (inputs.compared(protocol, i) for i in range(count))
+        scales = [
+            depth_comparison.scale_of(protocol, p) for p in pixels if p.truth.size
+        ]
+        scale = float(np.median(scales)) if scales else 1.0
+    evaluation = DepthEvaluation(protocol, scale=scale)
+    for index in range(count):
+        evaluation.add(inputs.truth.names[index], inputs.compared(protocol, index))
+        if (index + 1) % _LOG_EVERY == 0:
+            logging.info("%d of %d images", index + 1, count)
+    return evaluation
+
+
+class DepthEvaluation:
+    """Folds images into the metrics of a protocol.
+
+    Attributes:
+        rows: a row of numbers for each image, with the image's name; `factor` is what
+            its depth was multiplied by.
+    """
+
+    def __init__(self, protocol: DepthProtocol, *, scale: float | None = None):
+        """Begins.
+
+        Args:
+            protocol: names every detail.
+            scale: the one factor of all images, for a protocol with global scaling.
+
+        Raises:
+            ValueError: the protocol scales globally and there is no scale.
+        """
+        if protocol.scaling == "global" and scale is None:
+            raise ValueError("a protocol with global scaling needs the scale")
+        self._protocol = protocol
+        self._scale = 1.0 if scale is None else scale
+        self.rows: list[dict[str, Any]] = []
+        self._num_skipped = 0
+        self._parts: dict[str, list[dict[str, float]]] = {}
+        self._scales: list[float] = []
+        self._holes = np.zeros(2)
+        edges = protocol.range_edges()
+        self._edges = edges
+        # Rows: pixels, and sums of |g - p| / g, (g - p)^2 and of ratios below 1.25.
+        self._bins = np.zeros((4, len(edges) - 1))
+
+    def add(self, name: str, pixels: Compared) -> None:
+        """Takes an image into account."""
+        row: dict[str, Any] = {"name": name, "pixels": pixels.truth.size}
+        self.rows.append(row)
+        if not pixels.truth.size:
+            self._num_skipped += 1
+            return
+        ratio = depth_comparison.scale_of(self._protocol, pixels)
+        self._scales.append(ratio)
+        row["scale"] = ratio
+        scaling = self._protocol.scaling
+        factor = {"per_image": ratio, "none": 1.0}.get(scaling, self._scale)
+        row["factor"] = factor
+        depth = pixels.depth * factor
+        everywhere = np.ones_like(pixels.truth, bool)
+        scaled = self._measured("depth", pixels.truth, depth, everywhere)
+        row.update(scaled)
+        unscaled = self._measured(
+            "depth_unscaled", pixels.truth, pixels.depth, everywhere
+        )
+        row["unscaled_abs_rel"] = unscaled["abs_rel"]
+        row["correlation"] = _correlation(np.log(pixels.truth), np.log(pixels.depth))
+        self._add_to_bins(pixels.truth, depth)
+        if pixels.moving is None:
+            return
+        if not pixels.moving.all():
+            part = self._measured("static", pixels.truth, depth, ~pixels.moving)
+            row["static_abs_rel"] = part["abs_rel"]
+        if pixels.moving.any():
+            part = self._measured("moving", pixels.truth, depth, pixels.moving)
+            row["moving_abs_rel"] = part["abs_rel"]
+            rate = metrics_lib.hole_rate(pixels.truth, depth, pixels.moving)
+            count = pixels.moving.sum()
+            self._holes += (rate * count, count)
+            row["hole_rate"] = rate
+
+    def result(self) -> dict[str, float]:
+        """Returns the flat metrics.
+
+        `depth/` is what the protocol asks for and `depth_unscaled/` the same without
+        any scaling; `moving/` and `static/` are over the images with such pixels,
+        `moving/hole_rate` over all moving pixels, and `depth_range/` over all pixels
+        whose true depth lies in the range. `depth/correlation` is that of the
+        logarithms: negative where disparity is taken for depth.
+
+        Raises:
+            ValueError: no image had a true depth that counts.
+        """
+        if not self._scales:
+            raise ValueError(
+                f"none of {len(self.rows)} images has a true depth between"
+                f" {self._protocol.min_truth:g} and {self._protocol.max_truth:g} m in"
+                " the crop of the protocol"
+            )
+        result: dict[str, float] = {}
+        for part, images in self._parts.items():
+            result |= {f"{part}/{k}": v for k, v in self._averaged(images).items()}
+            if part != "depth_unscaled":
+                result[f"{part}/num_images"] = len(images)
+        scales = np.array(self._scales)
+        counted = [row for row in self.rows if row["pixels"]]
+        result |= {
+            "depth/num_skipped": self._num_skipped,
+            "depth/min_pixels": min(row["pixels"] for row in counted),
+            "depth/correlation": float(
+                np.mean([row["correlation"] for row in counted])
+            ),
+            "depth/scale": float(np.mean(scales)),
+            # Two spreads are quoted: over the mean, and monodepth2's over the median.
+            "depth/scale_spread": float(np.std(scales) / np.mean(scales)),
+            "depth/scale_median": float(np.median(scales)),
+            "depth/scale_std_over_median": float(np.std(scales / np.median(scales))),
+        }
+        if self._holes[1]:
+            result["moving/hole_rate"] = float(self._holes[0] / self._holes[1])
+        for row in self.by_range():
+            prefix = f"depth_range/{row['range']}"
+            result |= {f"{prefix}/{k}": v for k, v in row.items() if k != "range"}
+        return result
+
+    def by_range(self) -> list[dict[str, Any]]:
+        """Returns range, abs_rel, rmse, a1 and number of pixels of each depth bin."""
+        rows: list[dict[str, Any]] = []
+        for low, high, (count, relative, squares, close) in zip(
+            self._edges[:-1], self._edges[1:], self._bins.T, strict=True
+        ):
+            if count:
+                rows.append(
+                    {
+                        "range": f"{low:g}-{high:g}m",
+                        "abs_rel": float(relative / count),
+                        "rmse": math.sqrt(squares / count),
+                        "a1": float(close / count),
+                        "num_pixels": int(count),
+                    }
+                )
+        return rows
+
+    def _measured(
+        self, part: str, truth: np.ndarray, depth: np.ndarray, mask: np.ndarray
+    ) -> dict[str, float]:
+        protocol = self._protocol
+        values = metrics_lib.depth_metrics(
+            truth,
+            depth,
+            mask,
+            min_depth=protocol.min_clip,
+            max_depth=protocol.max_clip,
+        )
+        if protocol.log10:
+            values["rmse_log"] /= math.log(10)
+        images = self._parts.setdefault(part, [])
+        images.append(values | {"pixels": float(mask.sum())})
+        return values
+
+    def _averaged(self, images: list[dict[str, float]]) -> dict[str, float]:
+        by_pixel = self._protocol.averaging == "pixels"
+        weights = np.array([one["pixels"] if by_pixel else 1.0 for one in images])
+        result = {}
+        for name in metrics_lib.NAMES:
+            values = np.array([one[name] for one in images])
+            if by_pixel and name.startswith("rmse"):
+                result[name] = float(np.sqrt(np.average(values**2, weights=weights)))
+            else:
+                result[name] = float(np.average(values, weights=weights))
+        return result
+
+    def _add_to_bins(self, truth: np.ndarray, depth: np.ndarray) -> None:
+        g = truth[0]
+        p = np.clip(depth[0], self._protocol.min_clip, self._protocol.max_clip)
+        bins = np.clip(np.searchsorted(self._edges, g, side="right") - 1, 0, None)
+        bins = np.minimum(bins, self._bins.shape[1] - 1)
+        close = np.maximum(g / p, p / g) < 1.25
+        for row, values in zip(
+            self._bins,
+            (np.ones_like(g), np.abs(g - p) / g, (g - p) ** 2, close),
+            strict=True,
+        ):
+            row += np.bincount(bins, weights=values, minlength=len(row))
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Returns the correlation coefficient, 0 where one is constant."""
+    a, b = a - a.mean(), b - b.mean()
+    power = float(np.sum(a**2) * np.sum(b**2))
+    return float(np.sum(a * b)) / math.sqrt(power) if power > 0 else 0.0

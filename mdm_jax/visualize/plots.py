@@ -1,0 +1,106 @@
+"""Plots of an evaluation as pictures: error by distance, way driven, error by length.
+
+Each function returns uint8 RGB `[h w 3]`; nothing is shown and no window is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib import axes, figure
+from matplotlib.backends import backend_agg
+
+_TRUE = "#202020"
+_PREDICTED = "#d1495b"
+_SECOND = "#30638e"
+_DPI = 128
+_AXES = ("x", "y", "z")
+
+
+def error_by_range(rows: Sequence[Mapping[str, Any]]) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns bars of the relative error of depth above those of the pixels' share.
+
+    Args:
+        rows: `range`, `abs_rel` and `num_pixels` of ranges of true depth.
+    """
+    labels = [str(row["range"]) for row in rows]
+    errors = _column(rows, "abs_rel")
+    counts = _column(rows, "num_pixels")
+    drawing = figure.Figure(figsize=(7, 4.2), dpi=_DPI, layout="constrained")
+    top, bottom = drawing.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    places = np.arange(len(labels))
+    bars = top.bar(places, errors, color=_PREDICTED, width=0.8)
+    top.bar_label(bars, [f"{x:.3f}" for x in errors], fontsize=7)
+    top.set_ylabel("Abs Rel")
+    top.margins(y=0.12)
+    bottom.bar(places, 100 * counts / max(counts.sum(), 1), color=_SECOND, width=0.8)
+    bottom.set_ylabel("pixels [%]")
+    bottom.set_xticks(places, labels, fontsize=8)
+    bottom.set_xlabel("true depth")
+    return _picture(drawing, top, bottom)
+
+
+def trajectory(
+    true: Float[np.ndarray, "n 3"], predicted: Float[np.ndarray, "m 3"]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns both ways seen from above: along the axis that varies least.
+
+    Args:
+        true: positions, metres, in order.
+        predicted: positions, aligned.
+    """
+    extent = np.ptp(true, axis=0)
+    across, ahead = sorted(np.argsort(extent, kind="stable")[1:])
+    drawing = figure.Figure(figsize=(6.4, 6.4), dpi=_DPI, layout="constrained")
+    plot = drawing.subplots()
+    plot.plot(true[:, across], true[:, ahead], color=_TRUE, lw=1.6, label="true")
+    plot.plot(
+        predicted[:, across],
+        predicted[:, ahead],
+        color=_PREDICTED,
+        lw=1.2,
+        label="predicted",
+    )
+    plot.plot(*true[0, [across, ahead]], "o", color=_TRUE, ms=5, label="start")
+    plot.set_aspect("equal", adjustable="datalim")
+    plot.set_xlabel(f"{_AXES[across]} [m]")
+    plot.set_ylabel(f"{_AXES[ahead]} [m]")
+    plot.legend(frameon=False)
+    return _picture(drawing, plot)
+
+
+def error_by_length(rows: Sequence[Mapping[str, Any]]) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns the errors of stretches of road over their length.
+
+    Args:
+        rows: `length_m`, and the means `t_err_percent` and `r_err_deg_per_100m`.
+    """
+    lengths = _column(rows, "length_m")
+    drawing = figure.Figure(figsize=(8, 3.2), dpi=_DPI, layout="constrained")
+    left, right = drawing.subplots(1, 2)
+    for plot, values, label, color in (
+        (left, _column(rows, "t_err_percent"), "t_err [%]", _PREDICTED),
+        (right, _column(rows, "r_err_deg_per_100m"), "r_err [deg / 100 m]", _SECOND),
+    ):
+        plot.plot(lengths, values, "o-", color=color)
+        plot.set_ylim(bottom=0)
+        plot.set_xlabel("length of the stretch [m]")
+        plot.set_ylabel(label)
+    return _picture(drawing, left, right)
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    return np.array([row[name] for row in rows], np.float64)
+
+
+def _picture(drawing: figure.Figure, *plots: axes.Axes) -> UInt8[np.ndarray, "h w 3"]:
+    for plot in plots:
+        plot.spines[["top", "right"]].set_visible(False)
+        plot.grid(alpha=0.25)
+        plot.set_axisbelow(True)
+    canvas = backend_agg.FigureCanvasAgg(drawing)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,0 +1,111 @@
+"""The command line of the evaluation, as a user runs it."""
+
+import csv
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mdm_jax.evaluation import protocols, trajectory_files
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def _evaluate(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "mdm_jax.evaluate", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"XLA_FLAGS": ""},
+    )
+
+
+def test_the_list_explains_every_protocol():
+    done = _evaluate("--protocol=list")
+    assert done.returncode == 0, done.stderr
+    for name, protocol in protocols.PROTOCOLS.items():
+        assert f"{name}: {protocol.source}" in done.stdout
+
+
+def test_depth_files_are_evaluated_and_reported(tmp_path):
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(5, 70, (5, 24, 30)).astype(np.float32)
+    truth[2] = 0
+    disparity = 1 / (0.1 * truth.clip(1) * rng.uniform(0.8, 1.2, truth.shape))
+    np.save(tmp_path / "truth.npy", truth)
+    np.savez(tmp_path / "disparity.npz", data=disparity)
+    np.save(tmp_path / "masks.npy", (rng.random(truth.shape) < 0.2).astype(np.uint8))
+    done = _evaluate(
+        "--protocol=waymo",
+        f"--predictions={tmp_path}/disparity.npz",
+        "--prediction_kind=disparity",
+        f"--ground_truth={tmp_path}/truth.npy",
+        f"--masks={tmp_path}/masks.npy",
+        f"--output={tmp_path}/out",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Abs Rel" in done.stdout and "1 images have no true depth" in done.stderr
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["depth/num_images"] == 4 and metrics["depth/num_skipped"] == 1
+    assert 0.05 < metrics["depth/abs_rel"] < 0.15 < metrics["depth_unscaled/abs_rel"]
+    assert metrics["depth/scale_median"] == pytest.approx(10, rel=0.1)
+    assert metrics["moving/hole_rate"] == 0
+    for name in ("sq_rel", "rmse", "rmse_log", "a1", "a2", "a3"):
+        assert metrics[f"depth/{name}"] > 0
+    with open(tmp_path / "out" / "per_image.csv", encoding="utf-8") as file:
+        assert [row["pixels"] for row in csv.DictReader(file)][2] == "0"
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 3
+
+
+def test_trajectories_are_evaluated_and_reported(tmp_path):
+    poses = np.tile(np.eye(4), (60, 1, 1))
+    poses[:, 2, 3] = 5.0 * np.arange(60)
+    bent = 0.1 * poses
+    bent[:, :3, :3] = np.eye(3)
+    bent[:, 0, 3] = 1e-4 * np.arange(60) ** 2
+    trajectory_files.write_kitti(tmp_path / "true.txt", poses)
+    trajectory_files.write_kitti(tmp_path / "04.txt", bent[2:], frames=range(2, 60))
+    done = _evaluate(
+        "--protocol=kitti_odometry",
+        f"--predictions={tmp_path}/04.txt",
+        f"--ground_truth={tmp_path}/true.txt",
+        f"--output={tmp_path}/out",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "04: 2 of 60 frames are not predicted" in done.stderr
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["odometry/scale"] == pytest.approx(10, rel=0.01)
+    for name in (
+        "ate_rmse_m",
+        "t_err_percent",
+        "r_err_deg_per_100m",
+        "snippet_ate_mean",
+        "snippet_ate_std",
+    ):
+        assert metrics[f"odometry/{name}"] >= 0
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 2
+
+
+def test_mistakes_get_one_line_that_says_what_to_do(tmp_path):
+    truth = np.full((2, 4, 5), 9.0)
+    wrong = truth.copy()
+    wrong[1, 2, 3] = np.nan
+    np.save(tmp_path / "truth.npy", truth)
+    np.save(tmp_path / "wrong.npy", wrong)
+    done = _evaluate(
+        "--protocol=synthetic",
+        f"--predictions={tmp_path}/wrong.npy",
+        f"--ground_truth={tmp_path}/truth.npy",
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"error: {tmp_path}/wrong.npy[1]: predicted depth must be")
+    assert "row 2, column 3" in last

@@ -1,0 +1,72 @@
+"""Trajectory files read as they were meant, and mistakes are named by file and line."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from mdm_jax.evaluation import trajectory_files
+
+
+def _poses(count=5, seed=0):
+    rng = np.random.default_rng(seed)
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    poses[:, :3, :3] = Rotation.random(count, random_state=seed).as_matrix()
+    poses[:, :3, 3] = rng.normal(size=(count, 3))
+    return poses
+
+
+def _tum(path, times, poses):
+    quaternions = Rotation.from_matrix(poses[:, :3, :3]).as_quat()
+    rows = np.column_stack([times, poses[:, :3, 3], quaternions])
+    np.savetxt(path, rows, fmt="%.12g", header="time x y z qx qy qz qw")
+    return path
+
+
+def _read(path):
+    return trajectory_files.read_trajectory(path)
+
+
+def test_all_three_forms_hold_the_same_poses(tmp_path):
+    poses = _poses()
+    trajectory_files.write_kitti(tmp_path / "a.txt", poses)
+    trajectory_files.write_kitti(tmp_path / "b.txt", poses, frames=[0, 2, 3, 7, 8])
+    _tum(tmp_path / "c.txt", 0.1 * np.arange(5), poses)
+    a, b, c = (_read(tmp_path / f"{name}.txt") for name in "abc")
+    for one in (a, b, c):
+        np.testing.assert_allclose(one.poses, poses, atol=1e-8)
+    assert a.frames is None and a.times is None
+    np.testing.assert_array_equal(b.frames, [0, 2, 3, 7, 8])
+    np.testing.assert_allclose(c.times, 0.1 * np.arange(5))
+
+
+def test_commas_and_comments_are_read(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("# a comment\n\n1.5, 1,2,3, 0,0,0,1\n2.5, 1,2,4, 0,0,0,1\n")
+    assert _read(path).poses[1, 2, 3] == 4
+
+
+IDENTITY = "1 0 0 0 0 1 0 0 0 0 1 0"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no poses"),
+        (f"{IDENTITY}\n1 2 3\n", r"a\.txt:2: got 3 numbers"),
+        (f"{IDENTITY}\n0 {IDENTITY}\n", r"a\.txt:2: got 13 numbers"),
+        ("1 2 3 4 5 6 7 8 9\n", r"a\.txt:1: got 9 numbers"),
+        (f"{IDENTITY}\n{IDENTITY.replace('1', 'x', 1)}\n", r"a\.txt:2: could not"),
+        (f"{IDENTITY}\n1 0 0 nan 0 1 0 0 0 0 1 0\n", r"a\.txt:2: .*not finite"),
+        (f"{IDENTITY}\n2 0 0 0 0 1 0 0 0 0 1 0\n", r"a\.txt:2: .*no rotation"),
+        (f"{IDENTITY}\n-1 0 0 0 0 1 0 0 0 0 1 0\n", r"a\.txt:2: .*no rotation"),
+        ("0.5 0 0 0 0 0 0 1\n# c\n1 0 0 0 0 0 0 2\n", r"a\.txt:3: .*length 1"),
+        (f"3 {IDENTITY}\n\n3 {IDENTITY}\n", r"a\.txt:3: frame 3 follows 3"),
+        (f"0.5 {IDENTITY}\n", r"a\.txt:1: .*whole number"),
+        ("2 0 0 0 0 0 0 1\n1 0 0 0 0 0 0 1\n", r"a\.txt:2: time 1 follows 2"),
+    ],
+)
+def test_what_is_no_trajectory_is_named_by_file_and_line(tmp_path, text, message):
+    path = tmp_path / "a.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        _read(path)
