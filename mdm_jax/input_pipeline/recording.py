@@ -164,7 +164,7 @@ def _is_rigid(matrices: Array) -> Array:
     product = rotation @ np.swapaxes(rotation, -1, -2)
     orthonormal = np.abs(product - np.eye(3)).max(axis=(-2, -1)) < 1e-4
     last_row = np.all(matrices[..., 3, :] == np.array([0, 0, 0, 1.0]), axis=-1)
-    return orthonormal & last_row & (np.linalg.det(rotation) > 0)
+    return np.asarray(orthonormal & last_row & (np.linalg.det(rotation) > 0))
 
 
 class RigidMotion(NamedTuple):

@@ -13,6 +13,7 @@ of every adjacent pair are used. `n` directed pairs per clip, `m = b n` of a bat
 from __future__ import annotations
 
 import functools
+from typing import cast
 
 import flax.linen as nn
 import jax
@@ -417,10 +418,12 @@ def create(config: ml_collections.ConfigDict) -> Method:
     model = MotionFieldModel(frozen, num_videos=config.motion_field.num_videos)
 
     def init(rng: Array, batch: Batch) -> Variables:
-        return model.init({"params": rng, "noise": rng}, batch, step=None, train=False)
+        rngs = {"params": rng, "noise": rng}
+        return dict(model.init(rngs, batch, step=None, train=False))
 
     def predict(variables, batch, *, step=None, train=False, rngs=None):
-        return model.apply(variables, batch, step=step, train=train, rngs=rngs), {}
+        prediction = model.apply(variables, batch, step=step, train=train, rngs=rngs)
+        return cast(Prediction, prediction), {}
 
     return Method(
         init=init,

@@ -65,8 +65,9 @@ class EgomotionTrunk(nn.Module):
         """Returns features of the pair, float32; intrinsics are of x's grid."""
         for index, width in enumerate(self.widths):
             conv = layers.Conv(width, 3, 2, dtype=self.dtype, name=f"conv{index + 1}")
+            _, height, columns, _ = x.shape
             coordinates = rays.ray_coordinates(
-                intrinsics, x.shape[1:3], 2**index
+                intrinsics, (height, columns), 2**index
             ).astype(self.dtype)
             x = jnp.concatenate([x.astype(self.dtype), coordinates], axis=-1)
             x = nn.relu(conv(x))

@@ -227,8 +227,10 @@ class CorrelationMotionNet(nn.Module):
         # asked for only, and without a gradient to egomotion: explaining the scene by
         # the camera as far as possible is not this head's to undo.
         half_depth = resampling.average_pool(depths[..., None])
-        half_rays = rays.ray_coordinates(half_intrinsics, volume.shape[1:3], 1)[asked]
-        if self.ego_compensation:
+        _, half_height, half_width, _ = volume.shape
+        half_rays = rays.ray_coordinates(half_intrinsics, (half_height, half_width), 1)
+        half_rays = half_rays[asked]
+        if inverse_warp is not None and self.ego_compensation:
             colors = resampling.average_pool(images)
             frames = jnp.concatenate([features, colors, half_depth], axis=-1)
             evidence = _compensated(
@@ -258,7 +260,8 @@ class CorrelationMotionNet(nn.Module):
             self._scaled(self.residual_widths), self.dtype, name="head"
         )
         residual = head(evidence.astype(self.dtype))
-        residual = resampling.double_bilinear(residual, depth_a.shape[1:3])
+        _, height, width = depth_a.shape
+        residual = resampling.double_bilinear(residual, (height, width))
         residual = residual * depth_a[..., None] * scale
         return motion_field_net.MotionFieldOutput(
             angles=angles[asked],

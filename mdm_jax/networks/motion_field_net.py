@@ -65,7 +65,8 @@ class RefineField(nn.Module):
         self, field: Float[Array, "b h w 3"], layer: Float[Array, "b H W c"]
     ) -> Float[Array, "b H W 3"]:
         """Returns the field at the layer's size plus a correction, float32."""
-        field = resampling.resize_bilinear(field, layer.shape[1:3])
+        _, height, width, _ = layer.shape
+        field = resampling.resize_bilinear(field, (height, width))
         x = jnp.concatenate([field.astype(self.dtype), layer], axis=-1)
         width = max(4, layer.shape[-1])
         # The first convolutions of the two parallel branches read the same input and
