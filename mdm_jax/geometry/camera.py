@@ -61,8 +61,9 @@ def unproject(
         K: intrinsics in pixels of the depth map.
     """
     height, width = depth.shape
-    # X(p) = D(p) K^-1 p~
-    return rays(K, height, width) * depth[..., None]
+    ray = rays(K, height, width)
+    # X(p) = D(p) K^-1 p~, by component: see rotation.apply.
+    return jnp.stack([ray[..., i] * depth for i in range(3)], axis=-1)
 
 
 def project(
@@ -80,9 +81,9 @@ def project(
             `in_front`. Set it well below the nearest depth of the scene: only at the
             optical centre does the projection have no limit.
     """
-    bounded = jnp.abs(points) < _FARTHEST  # False for NaN
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
-    in_front = bounded[..., 0] & bounded[..., 1] & bounded[..., 2] & (z > min_depth)
+    in_front = (z > min_depth) & (z < _FARTHEST)  # False for NaN
+    in_front &= (jnp.abs(x) < _FARTHEST) & (jnp.abs(y) < _FARTHEST)
     # Guarded before and after the division: no value and no gradient of a point
     # behind the camera comes through.
     x = jnp.where(in_front, x, 0.0)

@@ -5,8 +5,9 @@ Methods differ only in the motion they build; warps and losses never ask which i
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from mdm_jax.geometry import rotation
 from mdm_jax.structs import Motion, Pose
@@ -38,6 +39,60 @@ def ego_only(egomotion: Pose, size: tuple[int, int]) -> Motion:
     return total(egomotion, jnp.zeros((*leading, *size, 3), jnp.float32))
 
 
+def paint(background: Pose, objects: Pose, regions: Int[Array, "*n h w"]) -> Motion:
+    """Returns the motion field in which every region of the image has its own pose.
+
+    Args:
+        background: `[*]`, the pose of region 0.
+        objects: `[* k]`, the poses of the regions 1 to k.
+        regions: which region each pixel belongs to; outside 0 to k nothing is right.
+    """
+    num_regions = objects.translation.shape[-2] + 1
+
+    def rows(pose: Pose) -> Array:
+        *leading, _ = pose.translation.shape
+        matrix = pose.rotation.reshape(*leading, 9)
+        return jnp.concatenate([matrix, pose.translation], axis=-1)
+
+    table = jnp.concatenate([rows(background)[..., None, :], rows(objects)], axis=-2)
+    # A product with ones and zeros, which is exact, and not a gather: the gradient is a
+    # product too, where that of a gather scatters every pixel into a few rows.
+    chosen = regions[..., None] == jnp.arange(num_regions).reshape(
+        (1,) * regions.ndim + (-1,)
+    )
+    field = jnp.einsum(
+        "...hwk,...kd->...hwd",
+        chosen.astype(table.dtype),
+        table,
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    rotations = field[..., :9].reshape(*field.shape[:-1], 3, 3)
+    return Motion(rotation=rotations, translation=field[..., 9:])
+
+
+def residual_translation(
+    egomotion: Pose,
+    object_motion: Motion,
+    points_target: Float[Array, "*n h w 3"],
+) -> Float[Array, "*n h w 3"]:
+    """Returns what egomotion does not explain of where points are, in the source frame.
+
+    With E the egomotion and P the object's motion, both acting on points X of the
+    target frame, `E P X - E X = R_E (P X - X)`: exactly zero where P is the identity.
+
+    Args:
+        egomotion: `source_from_target` of the camera, `[*]`.
+        object_motion: how points move before the camera does, in the target's frame.
+        points_target: one point per target pixel, in the target camera's frame.
+    """
+    # (R - 1) X + t, since the rounding of R X + t - X depends on what it is fused with.
+    turn = object_motion.rotation - jnp.eye(3).reshape(
+        (1,) * (object_motion.rotation.ndim - 2) + (3, 3)
+    )
+    moved = apply(Motion(turn, object_motion.translation), points_target)
+    return rotation.apply(egomotion.rotation[..., None, None, :, :], moved)
+
+
 def apply(
     motion: Motion, points_target: Float[Array, "*n h w 3"]
 ) -> Float[Array, "*n h w 3"]:
@@ -51,4 +106,4 @@ def apply(
     rotations = jnp.expand_dims(motion.rotation, tuple(range(missing)))
     missing = points_target.ndim - motion.translation.ndim
     translations = jnp.expand_dims(motion.translation, tuple(range(missing)))
-    return rotation.apply(rotations, points_target) + translations
+    return rotation.apply(rotations, points_target, translations)

@@ -78,4 +78,4 @@ def transform(a_from_b: Pose, points_b: Float[Array, "*n 3"]) -> Float[Array, "*
             translation=jnp.expand_dims(a_from_b.translation, axes),
         )
     # X_a = R X_b + t
-    return rotation.apply(a_from_b.rotation, points_b) + a_from_b.translation
+    return rotation.apply(a_from_b.rotation, points_b, a_from_b.translation)

@@ -74,9 +74,11 @@ def angle(rotation: Float[Array, "*n 3 3"]) -> Float[Array, "*n"]:
 
 
 def apply(
-    rotation: Float[Array, "*#n 3 3"], points: Float[Array, "*#n 3"]
+    rotation: Float[Array, "*#n 3 3"],
+    points: Float[Array, "*#n 3"],
+    translation: Float[Array, "*#n 3"] | None = None,
 ) -> Float[Array, "*n 3"]:
-    """Returns `rotation @ points`, for leading axes that broadcast.
+    """Returns `rotation @ points [+ translation]`, for leading axes that broadcast.
 
     Written per component, not as a contraction: exact in float32 on every accelerator,
     fused with its surroundings, and on CPUs faster by an order of magnitude, since sums
@@ -84,7 +86,9 @@ def apply(
     """
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
     r = rotation
-    return jnp.stack(
-        [r[..., i, 0] * x + r[..., i, 1] * y + r[..., i, 2] * z for i in range(3)],
-        axis=-1,
-    )
+    rows = [r[..., i, 0] * x + r[..., i, 1] * y + r[..., i, 2] * z for i in range(3)]
+    if translation is not None:
+        # Added here, before stacking: XLA takes a stack apart again where its
+        # components are read next, but not through arithmetic on the whole of it.
+        rows = [row + translation[..., i] for i, row in enumerate(rows)]
+    return jnp.stack(rows, axis=-1)

@@ -1,11 +1,23 @@
-"""The warp that the papers draw: a source image seen from the target camera."""
+"""The warps that the papers draw: a source image seen from the target camera.
+
+The inverse warp asks of every target pixel where it comes from, and needs the target's
+depth; the forward warp moves every source pixel to where it goes, and needs the source's.
+"""
 
 from __future__ import annotations
 
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mdm_jax.geometry import camera, motion, sampling
-from mdm_jax.structs import Motion, Warped
+from mdm_jax import numerics
+from mdm_jax.geometry import camera, intrinsics, motion, pose, sampling, splatting
+from mdm_jax.structs import Motion, Pose, Warped
+
+# A source depth beyond this counts as unknown, as it does for `camera.project`.
+_FARTHEST = 1e18
 
 
 def inverse_warp(
@@ -51,3 +63,146 @@ def inverse_warp(
         valid=projection.in_front & clamped.inside,
         pixels=clamped.pixels,
     )
+
+
+def forward_warp(
+    source_image: Float[Array, "h w c"],
+    source_depth: Float[Array, "h w"],
+    target_from_source: Motion | Pose,
+    K: Float[Array, "3 3"],
+    *,
+    alpha: int = 2,
+    mode: Literal["nearest", "soft"] = "nearest",
+    beta: float = 20.0,
+) -> Warped:
+    """Returns the source image moved to where its points are in the target's view.
+
+    `p_t(p) = pi(R X_s(p) + t)`: the source's points are splatted into a depth map D^fw of
+    the target, and its image is sampled where the points of D^fw come from, so that
+    colours are interpolated, not scattered (Lee et al. 2019, section 3.2).
+
+    Differentiable in all array arguments: in depth and motion through D^fw, to the points
+    that are seen (`nearest`) or to all that contribute (`soft`), and through the
+    coordinates at which the image is sampled. Points behind the camera or outside the
+    image, and depths that are not positive and finite, are dropped without gradient.
+
+    Args:
+        source_image: anything sampled bilinearly: colours, masks (of which the caller
+            takes the ceiling to keep them binary).
+        source_depth: of every source pixel, along the optical axis.
+        target_from_source: one rigid motion for all pixels: a Pose, or a Motion whose
+            axes other than the last are 1. For several rigid parts, warp each.
+        K: intrinsics in pixels of both images.
+        alpha: the source's depth is first repeated this many times in rows and columns,
+            so that nearby surfaces, which grow on their way, stay closed.
+        mode: how points become a depth map, see `splatting`.
+        beta: for `soft`: how strongly the near hides the far, per unit of depth, the
+            unit being the source's (harmonic) mean depth.
+
+    Returns:
+        Everything at the target's pixels: `image`, 0 in holes; `depth` D^fw in the target
+        camera frame, 0 in holes; `valid`, no hole and sampled inside the source;
+        `pixels`, the source pixels sampled, clamped to the image.
+
+    Raises:
+        ValueError: the arguments are not one image and its depth map, the motion is
+            not one for all pixels, or an option is out of range.
+    """
+    _check_forward(source_image, source_depth, target_from_source, alpha, mode)
+    height, width = source_depth.shape
+    size = (height, width)
+    target_from_source = Pose(
+        rotation=target_from_source.rotation.reshape(3, 3),
+        translation=target_from_source.translation.reshape(3),
+    )
+    known = (source_depth > 0) & (source_depth < _FARTHEST)
+    depth = jnp.where(known, source_depth, 1.0)
+    # The finer grid unprojects to the same rays, the points project to the coarse one.
+    fine = (alpha * height, alpha * width)
+    K_fine = jnp.asarray(intrinsics.resize(K, from_size=size, to_size=fine))
+    points_source = camera.unproject(_repeat(depth, alpha), K_fine)
+    points_target = pose.transform(target_from_source, points_source)
+    projection = camera.project(points_target, K)
+    pixels = projection.pixels
+    z = jnp.where(_repeat(known, alpha), projection.depth, 0.0)
+    if mode == "nearest":
+        splatted = splatting.nearest(*jax.lax.stop_gradient((pixels, z)), size)
+    else:
+        disparity = jax.lax.stop_gradient(numerics.masked_mean(1 / depth, known))
+        splatted = splatting.soft(pixels, z, size, beta=beta * disparity)
+    depth_target = splatted.depth
+    if splatted.point is not None:
+        # The gradient through each pixel's one point, not through all alpha^2 h w.
+        depth_of_point = _depth_of_point(
+            splatted.point, depth, target_from_source, K_fine, alpha
+        )
+        seen = splatting.with_gradient_of(depth_target, depth_of_point)
+        depth_target = jnp.where(splatted.covered, seen, 0.0)
+    # Back to the source, to read there.
+    points_target = camera.unproject(depth_target, K)
+    points_source = pose.transform(pose.inverse(target_from_source), points_target)
+    projection = camera.project(points_source, K)
+    hole = ~splatted.covered[..., None]
+    clamped = sampling.clamp(
+        jnp.where(hole, -1.0, projection.pixels), height=height, width=width
+    )
+    image = sampling.bilinear(source_image, clamped.pixels).values
+    return Warped(
+        image=jnp.where(hole, 0.0, image),
+        depth=depth_target,
+        valid=splatted.covered & projection.in_front & clamped.inside,
+        pixels=clamped.pixels,
+    )
+
+
+def _repeat(array: jax.Array, alpha: int) -> jax.Array:
+    """Returns a map `[h w]` resized to `[alpha*h alpha*w]`, nearest neighbour."""
+    return jnp.repeat(jnp.repeat(array, alpha, axis=0), alpha, axis=1)
+
+
+def _depth_of_point(
+    point: jax.Array,
+    source_depth: jax.Array,
+    target_from_source: Pose,
+    K_fine: jax.Array,
+    alpha: int,
+) -> jax.Array:
+    """Returns the depth in the target frame of given points of the repeated source.
+
+    Args:
+        point: int `[h w]`, indices into the flattened `[alpha*h alpha*w]` points.
+        source_depth: `[h w]`.
+        target_from_source: one pose.
+        K_fine: intrinsics of the repeated source.
+        alpha: how often rows and columns are repeated.
+    """
+    width = source_depth.shape[1]
+    y, x = jnp.divmod(point, alpha * width)
+    index = (y // alpha) * width + x // alpha
+    depth = source_depth.ravel().at[index].get(mode="promise_in_bounds")
+    ray_x = (x - K_fine[0, 2]) / K_fine[0, 0]
+    ray_y = (y - K_fine[1, 2]) / K_fine[1, 1]
+    # The last row of R D(p) K^-1 p~ + t.
+    row = target_from_source.rotation[2]
+    ray_z_target = row[0] * ray_x + row[1] * ray_y + row[2]
+    return ray_z_target * depth + target_from_source.translation[2]
+
+
+def _check_forward(source_image, source_depth, target_from_source, alpha, mode):
+    if source_image.ndim != 3 or source_image.shape[:2] != source_depth.shape:
+        raise ValueError(
+            "forward_warp expects source_image [h w c] and source_depth [h w], got "
+            f"{list(source_image.shape)} and {list(source_depth.shape)}: jax.vmap over "
+            "a batch"
+        )
+    rotation, translation = target_from_source.rotation, target_from_source.translation
+    if rotation.size != 9 or translation.size != 3:
+        raise ValueError(
+            "forward_warp expects one rigid motion, rotation [1 1 3 3] and translation "
+            f"[1 1 3], got {list(rotation.shape)} and {list(translation.shape)}: a field "
+            "of motions has no inverse pose; warp each rigid part by itself"
+        )
+    if alpha != int(alpha) or alpha < 1:
+        raise ValueError(f"alpha expects a whole number of at least 1, got {alpha}")
+    if mode not in ("nearest", "soft"):
+        raise ValueError(f"mode expects 'nearest' or 'soft', got {mode!r}")

@@ -74,3 +74,71 @@ def test_leading_axes_are_as_good_as_vmap():
         move(egomotion, residual, points), mapped, rtol=1e-5, atol=1e-6
     )
     assert motion.ego_only(egomotion, (H, W)).translation.shape == (2, 3, H, W, 3)
+
+
+def _regions() -> jax.Array:
+    return jnp.asarray(np.random.default_rng(6).integers(0, 4, (H, W)), jnp.int32)
+
+
+def test_every_region_moves_by_its_own_pose():
+    background, objects = _egomotion(), _egomotion(3)
+    regions, points = _regions(), _random(H, W, 3)
+    moved = apply(jax.jit(motion.paint)(background, objects, regions), points)
+    for y, x in np.ndindex(H, W):
+        region = int(regions[y, x])
+        own = jax.tree.map(lambda leaf, i=region - 1: leaf[i], objects)
+        expected = own if region else background
+        np.testing.assert_allclose(
+            moved[y, x],
+            expected.rotation @ points[y, x] + expected.translation,
+            rtol=1e-5,
+            atol=1e-6,
+        )
+
+
+def test_painting_is_exact_and_its_gradient_goes_to_the_pixels_pose_only():
+    objects, regions = _egomotion(3), _regions()
+    field = motion.paint(pose.identity(), objects, regions)
+    still = np.asarray(regions) == 0
+    np.testing.assert_array_equal(
+        field.rotation[still], np.broadcast_to(np.eye(3), (still.sum(), 3, 3))
+    )
+    assert not field.translation[still].any()
+    two = np.asarray(regions) == 2
+    np.testing.assert_array_equal(
+        field.translation[two],
+        np.broadcast_to(objects.translation[1], (two.sum(), 3)),
+    )
+
+    def total(translation):
+        moved = Pose(objects.rotation, translation)
+        return jnp.sum(motion.paint(pose.identity(), moved, regions).translation)
+
+    gradient = jax.grad(total)(objects.translation)
+    for i in range(3):
+        np.testing.assert_allclose(gradient[i], (np.asarray(regions) == i + 1).sum())
+
+
+def test_the_residual_is_what_egomotion_does_not_explain():
+    egomotion, objects = _egomotion(), _egomotion(3)
+    regions, points = _regions(), _random(H, W, 3)
+    field = motion.paint(pose.identity(), objects, regions)
+    residual = motion.residual_translation(egomotion, field, points)
+    # E P X = E X + residual
+    compose = jax.vmap(pose.compose, in_axes=(None, 0))
+    total = motion.paint(egomotion, compose(egomotion, objects), regions)
+    np.testing.assert_allclose(
+        apply(total, points),
+        pose.transform(egomotion, points) + residual,
+        rtol=1e-5,
+        atol=1e-5,
+    )
+    assert not residual[np.asarray(regions) == 0].any()
+
+
+def test_painting_takes_leading_axes():
+    background, objects = _egomotion(2), _egomotion(2, 3)
+    regions = jnp.stack([_regions(), _regions()[::-1]])
+    field = motion.paint(background, objects, regions)
+    each = jax.vmap(motion.paint)(background, objects, regions)
+    jax.tree.map(np.testing.assert_array_equal, field, each)

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import test_util
+from jax import export, test_util
 from jax.sharding import NamedSharding, PartitionSpec
+from scipy import ndimage
 
 from mdm_jax.geometry import camera, intrinsics, motion, pose, warp
 from mdm_jax.structs import Motion, Pose, Warped
@@ -18,6 +19,7 @@ ANGLES = np.array([0.02, -0.03, 0.05], np.float32)
 TRANSLATION = np.array([0.3, -0.1, 0.2], np.float32)
 
 inverse_warp = jax.jit(warp.inverse_warp)
+forward_warp = jax.jit(warp.forward_warp, static_argnames=("alpha", "mode"))
 _pose_from_euler = jax.jit(pose.from_euler)
 
 
@@ -260,3 +262,302 @@ def test_a_batch_instead_of_one_image_is_an_error():
         inspect.unwrap(warp.inverse_warp)(
             _image(2, H, W, C), _depth(2, H, W), _still(), K
         )
+
+
+def _forward(image, depth, angles, translation, K=K, **options) -> Warped:
+    def warped(image, depth, target_from_source, K):
+        return warp.forward_warp(image, depth, target_from_source, K, **options)
+
+    target_from_source = _pose_from_euler(jnp.asarray(angles), jnp.asarray(translation))
+    return jax.jit(warped)(image, depth, target_from_source, K)
+
+
+ZERO = np.zeros(3, np.float32)
+MODES = ("nearest", "soft")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("alpha", [1, 2, 3])
+def test_identity_motion_leaves_the_forward_warped_image_unchanged(mode, alpha):
+    image, depth = _image(), np.full((H, W), 3.0, np.float32)
+    if mode == "nearest":  # `soft` is a mean over neighbours.
+        depth = _depth()
+    warped = _forward(image, depth, ZERO, ZERO, alpha=alpha, mode=mode)
+    assert np.all(warped.valid)
+    np.testing.assert_allclose(warped.depth, depth, rtol=1e-6)
+    np.testing.assert_allclose(warped.image, image, atol=1e-5)
+    np.testing.assert_allclose(warped.pixels, camera.pixel_grid(H, W), atol=1e-5)
+
+
+def test_a_plane_parallel_to_the_image_moves_by_whole_pixels():
+    image = _image()
+    # x moves by fx t / Z = 8 * 0.5 / 2 = 2 pixels.
+    translation = np.array([0.5, 0, 0], np.float32)
+    warped = _forward(image, np.full((H, W), 2.0, np.float32), ZERO, translation)
+    np.testing.assert_allclose(warped.image[:, 2:], image[:, :-2], atol=1e-5)
+    np.testing.assert_array_equal(warped.image[:, :2], 0)
+    np.testing.assert_array_equal(warped.depth[:, :2], 0)
+    covered = np.broadcast_to(np.arange(W) >= 2, (H, W))
+    np.testing.assert_array_equal(warped.valid, covered)
+
+
+@pytest.mark.parametrize("alpha", [1, 2, 3])
+def test_forward_warping_agrees_with_a_slow_loop(alpha):
+    image, depth = _image(), _depth()
+    target_from_source = _pose_from_euler(ANGLES, TRANSLATION)
+    R = np.asarray(target_from_source.rotation, np.float64)
+    t = np.asarray(TRANSLATION, np.float64)
+    inverse_K = np.linalg.inv(K.astype(np.float64))
+    warped = _forward(image, depth, ANGLES, TRANSLATION, alpha=alpha)
+    z_buffer = np.full((H, W), np.inf)
+    for row, column in np.ndindex(alpha * H, alpha * W):
+        # Centre of the sub-pixel, in pixels of the source.
+        y, x = (row + 0.5) / alpha - 0.5, (column + 0.5) / alpha - 0.5
+        z = float(depth[row // alpha, column // alpha])
+        u, v, w = K @ (R @ (z * inverse_K @ [x, y, 1]) + t)
+        u, v = int(np.floor(u / w + 0.5)), int(np.floor(v / w + 0.5))
+        if w > 0 and 0 <= u < W and 0 <= v < H:
+            z_buffer[v, u] = min(z_buffer[v, u], w)
+    hole = np.isinf(z_buffer)
+    assert 0 < hole.sum() < H * W / 2
+    np.testing.assert_allclose(warped.depth, np.where(hole, 0, z_buffer), rtol=1e-5)
+    np.testing.assert_array_equal(np.asarray(warped.image)[hole], 0)
+    for v, u in np.argwhere(~hole):
+        x, y, w = K @ (R.T @ (z_buffer[v, u] * inverse_K @ [u, v, 1] - t))
+        x, y = x / w, y / w
+        inside = 0 <= x <= W - 1 and 0 <= y <= H - 1
+        assert warped.valid[v, u] == inside
+        x, y = np.clip(x, 0, W - 1), np.clip(y, 0, H - 1)
+        np.testing.assert_allclose(warped.pixels[v, u], [x, y], atol=1e-4)
+        weight = np.maximum(0, 1 - np.abs(np.arange(H) - y))[:, None] * np.maximum(
+            0, 1 - np.abs(np.arange(W) - x)
+        )
+        expected = np.sum(weight[..., None] * image, axis=(0, 1))
+        np.testing.assert_allclose(warped.image[v, u], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_near_hides_what_is_far(mode):
+    # A near rectangle moves three pixels to the right, in front of a far wall.
+    near = np.zeros((H, W), bool)
+    near[1:4, 1:3] = True
+    depth = np.where(near, 2.0, 200.0).astype(np.float32)
+    translation = np.array([0.75, 0, 0], np.float32)
+    warped = _forward(near[..., None] * 1.0, depth, ZERO, translation, mode=mode)
+    moved = np.roll(near, 3, axis=1)
+    seen = np.asarray(warped.depth)
+    np.testing.assert_allclose(seen[moved], 2.0, rtol=1e-5)
+    np.testing.assert_allclose(warped.image[..., 0][moved], 1.0, atol=1e-5)
+    # `soft` sees it half a pixel around, too.
+    around = moved
+    if mode == "soft":
+        around = ndimage.binary_dilation(moved, np.ones((3, 3)))
+    np.testing.assert_allclose(seen[~around & ~near], 200.0, rtol=1e-5)
+    if mode == "nearest":
+        np.testing.assert_array_equal(seen[near & ~moved], 0)  # Nothing is known here.
+
+
+def test_repeating_the_depth_closes_the_holes_of_a_surface_that_comes_near():
+    # A wall at depth 4 comes to 4 / 1.8: every pixel spreads over 1.8 x 1.8.
+    translation = np.array([0, 0, 4 / 1.8 - 4], np.float32)
+    depth = np.full((H, W), 4.0, np.float32)
+    holes = [
+        np.mean(_forward(_image(), depth, ZERO, translation, alpha=alpha).depth == 0)
+        for alpha in (1, 2)
+    ]
+    assert holes[0] > 0.5 and holes[1] == 0
+
+
+def test_forward_warping_a_mirrored_world_returns_the_mirrored_result():
+    image, depth = _image(), _depth()
+    mirror = np.diag([-1, 1, 1]).astype(np.float32)
+    target_from_source = _pose_from_euler(jnp.asarray(ANGLES), jnp.asarray(TRANSLATION))
+    mirrored_motion = Pose(
+        rotation=mirror @ target_from_source.rotation @ mirror,
+        translation=mirror @ TRANSLATION,
+    )
+    warped = _forward(image, depth, ANGLES, TRANSLATION)
+    mirrored = forward_warp(
+        image[:, ::-1],
+        depth[:, ::-1],
+        mirrored_motion,
+        intrinsics.flip_horizontal(K, width=W),
+    )
+    np.testing.assert_allclose(mirrored.image[:, ::-1], warped.image, atol=1e-4)
+    np.testing.assert_allclose(mirrored.depth[:, ::-1], warped.depth, rtol=1e-5)
+    np.testing.assert_array_equal(mirrored.valid[:, ::-1], warped.valid)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_forward_warping_too_depends_on_relative_depth_only(mode):
+    scale = np.float32(7.3)
+    warped = _forward(_image(), _depth(), ANGLES, TRANSLATION, mode=mode)
+    scaled = _forward(
+        _image(), scale * _depth(), ANGLES, scale * TRANSLATION, mode=mode
+    )
+    np.testing.assert_allclose(scaled.pixels, warped.pixels, atol=1e-4)
+    np.testing.assert_allclose(scaled.depth, scale * warped.depth, rtol=1e-4)
+
+
+def test_a_motion_equal_at_all_pixels_is_a_pose():
+    target_from_source = _pose_from_euler(jnp.asarray(ANGLES), jnp.asarray(TRANSLATION))
+    field = Motion(
+        rotation=target_from_source.rotation[None, None],
+        translation=target_from_source.translation[None, None],
+    )
+    warped = forward_warp(_image(), _depth(), field, K)
+    expected = _forward(_image(), _depth(), ANGLES, TRANSLATION)
+    np.testing.assert_allclose(warped.image, expected.image, atol=1e-5)
+
+
+def _forward_loss(image, depth, angles, translation, K, mode="nearest") -> jax.Array:
+    target_from_source = pose.from_euler(angles, translation)
+    warped = warp.forward_warp(image, depth, target_from_source, K, mode=mode)
+    weights = jnp.cos(jnp.arange(H * W * C, dtype=jnp.float32)).reshape(H, W, C)
+    photometric = jnp.where(warped.valid[..., None], weights * warped.image, 0.0)
+    # Where not valid, pixels are clamped, and without gradient.
+    pixels = jnp.where(warped.valid[..., None], warped.pixels, 0.0)
+    return jnp.sum(photometric) + jnp.sum(warped.depth) + jnp.sum(pixels) / 8
+
+
+def test_gradients_of_forward_warping_agree_with_finite_differences():
+    with jax.enable_x64(True):
+        arguments = [
+            jnp.asarray(a, jnp.float64)
+            for a in (_image(), _depth(), ANGLES, TRANSLATION, K)
+        ]
+        # A small step, lest a point crosses to the next pixel.
+        test_util.check_grads(
+            jax.jit(_forward_loss), arguments, 1, ("rev",), rtol=1e-4, eps=1e-7
+        )
+
+
+def test_gradients_of_soft_forward_warping_agree_with_finite_differences():
+    with jax.enable_x64(True):
+        image, depth, angles, translation, camera_matrix = (
+            jnp.asarray(a, jnp.float64)
+            for a in (_image(), _depth(), ANGLES, TRANSLATION, K)
+        )
+
+        @jax.jit
+        def loss(image, angles, translation, camera_matrix):
+            # Not of depth: the hardness of the splat, which depends on the depths
+            # through their mean, has no gradient; see the tests of splatting.
+            return _forward_loss(
+                image, depth, angles, translation, camera_matrix, "soft"
+            )
+
+        arguments = image, angles, translation, camera_matrix
+        test_util.check_grads(loss, arguments, 1, ("rev",), rtol=1e-4, eps=1e-7)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("case", "depth", "translation"),
+    [
+        ("at the optical centre", 2.0, (0, 0, -2)),
+        ("on the focal plane", 2.0, (0.5, 0.1, -2)),
+        ("behind the camera", 2.0, (0, 0, -2.5)),
+        ("outside the image", 0.01, (1, 0, 0)),
+        ("zero depth", 0.0, (0, 0, 0.5)),
+        ("negative depth", -1.0, (0, 0, 2)),
+        ("undefined depth", np.nan, (0, 0, 0)),
+        ("infinite depth", np.inf, (0, 0, 0)),
+        ("enormous depth", 3e38, (0, 0, 0)),
+    ],
+)
+def test_forward_warped_values_and_gradients_are_finite(mode, case, depth, translation):
+    # A patch stays in view, so that not everything is dropped.
+    depths = np.full((H, W), depth, np.float32)
+    depths[2:4, 3:6] = 30.0
+    translation = np.array(translation, np.float32)
+    arguments = _image(), depths, ZERO, translation, K
+    loss = jax.jit(jax.value_and_grad(_forward_loss, (0, 1, 2, 3, 4)), static_argnums=5)
+    value, gradients = loss(*arguments, mode)
+    assert np.isfinite(value), case
+    warped = _forward(*arguments[:4], mode=mode)
+    for array in (*jax.tree.leaves(gradients), *jax.tree.leaves(warped)):
+        assert np.all(np.isfinite(array)), case
+    assert np.any(warped.valid)
+    assert np.all(np.asarray(warped.depth)[np.asarray(warped.valid)] > 20)
+    np.testing.assert_array_equal(np.asarray(gradients[1])[depths != 30], 0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("translation", [(np.nan, 0, 0), (0, np.inf, 0), (0, 0, -99)])
+def test_a_motion_that_leaves_nothing_in_view_returns_holes(mode, translation):
+    translation = np.array(translation, np.float32)
+    warped = _forward(_image(), _depth(), ZERO, translation, mode=mode)
+    assert not np.any(warped.valid)
+    for array in (warped.image, warped.depth, warped.pixels):
+        np.testing.assert_array_equal(array, 0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_forward_warps_of_many_images_equal_each_alone_and_exchange_nothing(mode):
+    def step(image, depth, angles, translation):
+        def loss(depth, angles, translation):
+            target_from_source = pose.from_euler(angles, translation)
+            warped = warp.forward_warp(
+                image, depth, target_from_source, jnp.asarray(K), mode=mode
+            )
+            return jnp.sum(jnp.square(warped.image)), warped
+
+        gradients, warped = jax.grad(loss, (0, 1, 2), has_aux=True)(
+            depth, angles, translation
+        )
+        return warped, gradients
+
+    devices = jax.device_count()
+    assert devices > 1
+    motions = np.random.default_rng(3).normal(0, 0.1, (2, devices, 3))
+    arguments = (
+        _image(devices, H, W, C),
+        _depth(devices, H, W),
+        *motions.astype(np.float32),
+    )
+    mesh = jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,))
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    sharded = jax.device_put(arguments, sharding)
+    mapped = jax.jit(jax.vmap(step), out_shardings=sharding)
+    compiled = mapped.lower(*sharded).compile().as_text()
+    for collective in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
+        assert collective not in compiled
+    together, alone = mapped(*sharded), jax.jit(step)
+    for index in range(devices):
+        one = alone(*(a[index] for a in arguments))
+        for many, single in zip(jax.tree.leaves(together), jax.tree.leaves(one)):
+            np.testing.assert_allclose(many[index], single, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_forward_warping_lowers_for_cpus_gpus_and_tpus(mode):
+    gradient = jax.jit(jax.grad(_forward_loss, (1, 2, 3)), static_argnums=5)
+    arguments = (_image(), _depth(), ANGLES, TRANSLATION, K, mode)
+    exported = export.export(gradient, platforms=("cpu", "cuda", "tpu"))
+    assert exported(*arguments).platforms == ("cpu", "cuda", "tpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"source_image": _image(2, H, W, C)}, "jax.vmap over a batch"),
+        (
+            {"source_image": _image(H, W + 1, C)},
+            "source_image .h w c. and source_depth",
+        ),
+        ({"target_from_source": _still()}, "one rigid motion.*warp each rigid part"),
+        ({"alpha": 0}, "alpha expects a whole number of at least 1, got 0"),
+        ({"alpha": 1.5}, "alpha expects a whole number"),
+        ({"mode": "hard"}, "mode expects 'nearest' or 'soft', got 'hard'"),
+    ],
+)
+def test_forward_warping_names_what_is_wrong(change, message):
+    arguments = {
+        "source_image": _image(),
+        "source_depth": _depth(),
+        "target_from_source": _pose_from_euler(ZERO, ZERO),
+        "K": K,
+    }
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(warp.forward_warp)(**{**arguments, **change})

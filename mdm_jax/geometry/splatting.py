@@ -1,0 +1,188 @@
+"""Dropping points onto a grid of pixels, where the nearest surface hides the others.
+
+The opposite of `sampling`: there every target pixel reads, here every point p of depth
+z(p) > 0 writes, at coordinates (x, y) with integers at pixel centres. `nearest` is a
+z-buffer, whose gradient reaches the visible points only; `soft` is a weighted mean, whose
+gradient reaches all of them. Both return the depth D seen at each pixel; colours follow by
+sampling at that depth, see `warp.forward_warp`.
+
+Everything here takes the points of one image; `jax.vmap` over a batch keeps each
+image's writes on the device that holds it.
+"""
+
+from __future__ import annotations
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+@flax.struct.dataclass
+class Splatted:
+    """What points look like on a grid of pixels.
+
+    Attributes:
+        depth: `[h w]`, of the surface seen; 0 where not `covered`.
+        covered: bool `[h w]`, a point landed here; elsewhere is a hole.
+        point: int32 `[h w]`, index of the point seen among all of them, flattened; 0
+            where not `covered`. None from `soft`, which mixes points.
+    """
+
+    depth: jax.Array
+    covered: jax.Array
+    point: jax.Array | None = None
+
+
+def nearest(
+    pixels: Float[Array, "*n 2"], depth: Float[Array, "*n"], size: tuple[int, int]
+) -> Splatted:
+    """Returns the smallest depth among the points nearest to each pixel.
+
+    `D(q) = min { z(p) : round(x(p), y(p)) = q }`. The gradient of D(q) goes to the depth
+    of the one point that is seen, of equally near ones the first. There is none with
+    respect to the coordinates, on which D depends in steps.
+
+    Args:
+        pixels: (x, y) of each point, any numbers.
+        depth: of each point. Points outside the image, and those whose coordinates or
+            depth are not finite or whose depth is not positive, are dropped.
+        size: (height, width) of the result.
+    """
+    height, width = size
+    x, y = jnp.floor(pixels[..., 0] + 0.5), jnp.floor(pixels[..., 1] + 0.5)
+    kept = _inside(x, width) & _inside(y, height) & _is_depth(depth)
+    z = jnp.where(kept, depth, 1.0).ravel()
+    cell = _cell(x, y, kept, size).ravel()
+    smallest = _smallest(z, cell, height * width)
+    covered = jnp.isfinite(smallest)
+    # Only where `point` is used or D differentiated is this second scatter done.
+    seen = z == smallest.at[cell].get(mode="fill", fill_value=0.0)
+    index = jnp.where(seen, jnp.arange(z.size, dtype=jnp.int32), z.size)
+    point = jnp.full(height * width, z.size, jnp.int32).at[cell].min(index, mode="drop")
+    point = jnp.where(covered, point, 0)
+    depth_of_point = z.at[point].get(mode="promise_in_bounds")
+    return Splatted(
+        depth=jnp.where(
+            covered, with_gradient_of(smallest, depth_of_point), 0.0
+        ).reshape(size),
+        covered=covered.reshape(size),
+        point=point.reshape(size),
+    )
+
+
+def soft(
+    pixels: Float[Array, "*n 2"],
+    depth: Float[Array, "*n"],
+    size: tuple[int, int],
+    *,
+    beta: float | Float[Array, ""],
+    min_coverage: float = 0.25,
+) -> Splatted:
+    """Returns a mean of the depths around each pixel in which near points outweigh far.
+
+    `D(q) = sum_p w(p, q) z(p) / sum_p w(p, q)` with `w = b exp(-beta z)` and the bilinear
+    weight `b(p, q) = max(0, 1 - |x - x_q|) max(0, 1 - |y - y_q|)`. Differentiable in the
+    depths and the coordinates of all points; steeply where a surface hides another.
+
+    Args:
+        pixels: (x, y) of each point, any numbers.
+        depth: of each point. Points outside the image, and those whose coordinates or
+            depth are not finite or whose depth is not positive, are dropped.
+        size: (height, width) of the result.
+        beta: how strongly the nearer of two points hides the other, per unit of depth.
+        min_coverage: a pixel is `covered` if its bilinear weights sum to at least
+            this. One point half a pixel off in x and y weighs 0.25, so that whatever
+            `nearest` covers is covered here.
+    """
+    height, width = size
+    left, top = jnp.floor(pixels[..., 0]), jnp.floor(pixels[..., 1])
+    # Parts of the four pixels around a point may lie outside: one pixel of margin.
+    near_image = _inside(left, width, margin=1) & _inside(top, height, margin=1)
+    kept = near_image & _is_depth(depth)
+    z = jnp.where(kept, depth, 1.0)
+    dx = jnp.where(kept, pixels[..., 0] - left, 0.0)
+    dy = jnp.where(kept, pixels[..., 1] - top, 0.0)
+    cells, weights = [], []
+    for right, below in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        x, y = left + right, top + below
+        weight = (dx if right else 1 - dx) * (dy if below else 1 - dy)
+        # A pixel of weight 0 is not touched: it must not see this depth below.
+        touched = kept & _inside(x, width) & _inside(y, height) & (weight > 0)
+        cells.append(_cell(x, y, touched, size).ravel())
+        weights.append(jnp.where(touched, weight, 0.0).ravel())
+    cell, weight = jnp.concatenate(cells), jnp.concatenate(weights)
+    z = jnp.tile(z.ravel(), 4)
+    # exp(-beta (z - z_nearest)) instead of exp(-beta z): the factor cancels, and no pixel
+    # is left without weight because all that it sees is far away.
+    front = _smallest(z, cell, height * width)
+    front = front.at[cell].get(mode="fill", fill_value=0.0)
+    w = weight * jnp.exp(-beta * (z - front))
+    sums = jnp.zeros((height * width, 3), z.dtype)
+    sums = sums.at[cell].add(jnp.stack([weight, w, w * z], axis=-1), mode="drop")
+    covered = sums[:, 0] >= min_coverage
+    mean = sums[:, 2] / jnp.where(covered, sums[:, 1], 1.0)
+    return Splatted(
+        depth=jnp.where(covered, mean, 0.0).reshape(size),
+        covered=covered.reshape(size),
+    )
+
+
+@jax.custom_jvp
+def with_gradient_of(
+    value: Float[Array, "*n"], same: Float[Array, "*n"]
+) -> Float[Array, "*n"]:
+    """Returns `value`, differentiated as if it were `same`, which has equal values.
+
+    For what is found in one way and differentiated in another, dearer one, which is
+    then not computed where no gradient is asked for.
+    """
+    del same
+    return value
+
+
+@with_gradient_of.defjvp
+def _with_gradient_of_jvp(primals, tangents):
+    return primals[0], tangents[1]
+
+
+def _inside(x: Float[Array, "*n"], size: int, *, margin: int = 0) -> Bool[Array, "*n"]:
+    """Returns whether integer coordinates are in the image, which NaN is not."""
+    return (x >= -margin) & (x <= size - 1)
+
+
+def _is_depth(depth: Float[Array, "*n"]) -> Bool[Array, "*n"]:
+    return (depth > 0) & (depth < jnp.inf)  # False for NaN
+
+
+def _cell(
+    x: Float[Array, "*n"],
+    y: Float[Array, "*n"],
+    kept: Bool[Array, "*n"],
+    size: tuple[int, int],
+) -> Int[Array, "*n"]:
+    """Returns `y * width + x`, and for points to be dropped one past the last cell."""
+    height, width = size
+    # Whole numbers of this size are exact in float32. What is not kept may be NaN.
+    flat = jnp.where(kept, y * width + x, float(height * width))
+    return flat.astype(jnp.int32)
+
+
+def _smallest(
+    depth: Float[Array, "*n"], cell: Int[Array, "*n"], num_cells: int
+) -> Float[Array, " m"]:
+    """Returns the smallest depth in each cell, infinite in empty ones, no gradient.
+
+    Args:
+        depth: positive.
+        cell: from 0 to `num_cells`; the last one is dropped.
+        num_cells: of the result.
+    """
+    # Positive floats have the order of their bits, and the minimum of integers is one
+    # instruction, on GPUs in memory too, where that of floats is a loop.
+    depth = jax.lax.stop_gradient(depth)
+    integer = jnp.dtype(f"int{8 * depth.dtype.itemsize}")
+    bits = jax.lax.bitcast_convert_type(depth, integer)
+    infinite = jax.lax.bitcast_convert_type(jnp.array(jnp.inf, depth.dtype), integer)
+    smallest = jnp.full(num_cells, infinite).at[cell].min(bits, mode="drop")
+    return jax.lax.bitcast_convert_type(smallest, depth.dtype)
