@@ -1,9 +1,14 @@
-"""Adam with clipping and a schedule, assembled from optax by config."""
+"""Adam or Muon, with clipping and a schedule, assembled from optax by config."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import jax
 import ml_collections
 import optax
+import optax.contrib
 
 from mdm_jax import config as config_lib
 
@@ -34,7 +39,62 @@ def schedule(config: ml_collections.ConfigDict) -> optax.Schedule:
 
 
 def create(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
-    """Returns clipping by global norm followed by Adam."""
+    """Returns clipping by global norm followed by Adam or Muon.
+
+    Muon (Jordan et al. 2024) makes the update of each convolution orthogonal, so that
+    all its directions are learned at one pace. It is applied to the networks named in
+    the config; biases, scales, and layers with a few outputs, the heads, are left to
+    Adam.
+
+    Raises:
+        ValueError: `config.optimizer.name` does not exist.
+    """
     o = config.optimizer
     clip = optax.clip_by_global_norm(o.clip_norm) if o.clip_norm else optax.identity()
-    return optax.chain(clip, optax.adam(schedule(config), b1=o.b1, b2=o.b2))
+    rate = schedule(config)
+    if config_lib.choice(config, "optimizer.name", ("adam", "muon")) == "adam":
+        return optax.chain(clip, optax.adam(rate, b1=o.b1, b2=o.b2))
+    muon = optax.contrib.muon(
+        lambda step: rate(step) * (o.muon_learning_rate / o.learning_rate),
+        ns_steps=o.muon_iterations,
+        adam_learning_rate=rate,
+        adam_b1=o.b1,
+        adam_b2=o.b2,
+        muon_weight_dimension_numbers=lambda params: _matrix_axes(
+            params, o.muon_networks
+        ),
+    )
+    chain = optax.chain(clip, muon)
+
+    def init(params):
+        _check_networks(params, o.muon_networks)
+        return chain.init(params)
+
+    return optax.GradientTransformation(init, chain.update)
+
+
+def _matrix_axes(params: Any, networks: Sequence[str]):
+    """Returns which axes make a kernel a matrix; None for what is left to Adam."""
+
+    def axes(path, x: jax.Array) -> optax.contrib.MuonDimensionNumbers | None:
+        chosen = any(_is_part(path, network) for network in networks)
+        if not chosen or x.ndim != 4 or x.shape[-1] <= 4:
+            return None
+        return optax.contrib.MuonDimensionNumbers((0, 1, 2), 3)
+
+    return jax.tree_util.tree_map_with_path(axes, params)
+
+
+def _is_part(path, network: str) -> bool:
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    return name.startswith(f"{network}/")
+
+
+def _check_networks(params: Any, networks: Sequence[str]):
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    for network in networks:
+        if not any(_is_part(path, network) for path, _ in leaves):
+            raise ValueError(
+                "config.optimizer.muon_networks expects networks or parts of them, "
+                f"such as {', '.join(sorted(params))}, got {network!r}"
+            )
