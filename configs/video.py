@@ -31,35 +31,16 @@ def get_config(arg: str = ""):
     c.dataset.name = "video"
     c.dataset.size = (128, 416)
 
+    config_lib.use_short_schedule(c, num_steps=4000)
     c.networks.width_multiplier = 0.25
-    c.networks.motion_net = "correlation"
-    c.networks.initial_motion_scale = 0.1
-    c.motion_field.burnin_steps = 0
-    c.motion_field.norm_noise = 0.0
-    c.motion_field.regularizer_ramp_steps = 2000
-
-    c.loss_weights.motion_smoothness = 0.3
-    c.loss_weights.motion_sparsity = 0.2
-    c.loss_weights.depth_smoothness = 0.01
-    c.loss_weights.log_scale_pin = 0.01
-
-    c.optimizer.learning_rate = 1e-3
-    c.optimizer.schedule = "cosine"
-    c.optimizer.warmup_steps = 100
     c.train.batch_size = 4
-    c.train.num_steps = 4000
     c.train.log_every = 50
     c.train.checkpoint_every = 500
     c.evaluation.max_frames = 200
 
     for variant in filter(None, arg.split(",")):
         if variant == "smoke":
-            c.dataset.size = (64, 128)
-            c.networks.width_multiplier = 0.125
-            c.networks.motion_width_multiplier = 0.25
-            c.train.num_steps = 10
-            c.train.log_every = c.train.checkpoint_every = 5
-            c.evaluation.max_frames = 8
+            config_lib.shrink_to_smoke(c)
         elif variant == "paper_net":
             c.networks.motion_net = "paper"
         elif variant == "full_width":

@@ -1,9 +1,10 @@
 """Every setting, with its default, unit and meaning; experiments override a few.
 
 `base_config()` is method A (`motion_field`) with the hyper-parameters of Li et al.
-2020. A file in `configs/` starts from it and changes what it needs; the command line
-overrides both: `--config.optimizer.learning_rate=1e-4`. Fields not named here are an
-error, so that a misspelt override cannot go unnoticed.
+2020; `use_instance_motion` turns it, or any config made from it, into method B. A file
+in `configs/` starts from it and changes what it needs; the command line overrides both:
+`--config.optimizer.learning_rate=1e-4`. Fields not named here are an error, so that a
+misspelt override cannot go unnoticed.
 """
 
 from __future__ import annotations
@@ -25,10 +26,18 @@ def base_config() -> ConfigDict:
     c.method = "motion_field"
 
     c.dataset = d = ConfigDict()
-    # `synthetic` (rendered on the fly) or `video` (image folders and video files).
+    # `synthetic` (rendered on the fly), `video` (image folders and video files), or a
+    # raw data set read where it was unpacked: `cityscapes`, `ddad`, `kitti_odometry`,
+    # `kitti_raw`, `nuscenes`, `struct2depth`, `waymo_v1`, `waymo_v2`.
     d.name = "video"
     # Folder or file with the recordings; unused by `synthetic`.
     d.path = ""
+    # Part of a raw data set: the folder of an official split (`train` of Cityscapes,
+    # `training` of Waymo); `eigen` for all of KITTI raw but the test scenes; `odometry`
+    # for the sequences 00 to 08. Empty for everything there.
+    d.split = ""
+    # What to do about a broken file of a raw data set: `raise` or `skip` and count.
+    d.on_error = "raise"
     # Height and width of the training frames, pixels.
     d.size = (128, 416)
     # Frames per training clip, and how many recorded frames apart they are.
@@ -40,6 +49,7 @@ def base_config() -> ConfigDict:
     # numbers, `fov:DEGREES` (horizontal), `learned`, or empty: a cam.txt in the folder.
     d.intrinsics = ""
     # Shares of the original frame cut away (top, bottom, left, right), e.g. a bonnet.
+    # Of a raw data set, zeros cut away what is usual there.
     d.crop = (0.0, 0.0, 0.0, 0.0)
     # Where decoded, resized frames are kept; empty: WORKDIR/cache.
     d.cache_dir = ""
@@ -72,9 +82,22 @@ def base_config() -> ConfigDict:
     # `paper` (Li et al. 2020) or `correlation` (learns motion far sooner).
     n.motion_net = "paper"
     n.motion_width_multiplier = 1.0
-    # Initial value of the motion net's learned output scales.
+    # Method B: the egomotion net, `conv` (Lee et al. 2019, seven convolutions),
+    # `resnet` (their released code) or `correlation` (learns motion far sooner); the
+    # object net, `conv`, `resnet` or `none` (all moves with the camera: an ablation).
+    # Both are `motion_width_multiplier` as wide as published.
+    n.ego_pose = "conv"
+    n.object_pose = "conv"
+    # Initial value of the motion and pose nets' learned output scales.
     n.initial_motion_scale = 0.01
-    # Padding of the depth net's convolutions: `reflect` or `zeros`.
+    # Depth net: layers of its ResNet encoder, 18, 34 or 50.
+    n.encoder_depth = 18
+    # `depth` (Li et al. 2020: transposed convolutions, softplus depth) or `disparity`
+    # (Lee et al.: repeated pixels, ELU, reflection, bounded disparity).
+    n.depth_decoder = "depth"
+    # Disparity decoder: `sigmoid` (depths 0.1 to 100) or `softplus` (0 to 100).
+    n.disparity_activation = "sigmoid"
+    # Padding of the `depth` decoder's convolutions: `reflect` or `zeros`.
     n.padding = "reflect"
     # Compute type of the networks: `float32` or `bfloat16`. Geometry stays float32.
     n.dtype = "float32"
@@ -109,8 +132,54 @@ def base_config() -> ConfigDict:
     # Steps over which the motion regularisers ramp up linearly; 0: full at once.
     m.regularizer_ramp_steps = 0
 
+    c.instance_motion = i = ConfigDict()
+    # Instances per pair of adjacent frames, largest first; those in both frames with at
+    # least so many pixels in each.
+    i.max_instances = 8
+    i.min_instance_pixels = 20
+    # Instances per pair that the object net is applied to, on average over the pairs of
+    # so many neighbouring clips of a batch; 0: max_instances. Smaller budgets save
+    # time, and leave out the smallest instances where there are too many. Clips that
+    # share a budget must be on one device.
+    i.instance_budget = 0
+    i.clips_per_pack = 1
+    # How the camera's motion is undone before object motion is sought: `forward` (by
+    # the source's depth) or `inverse` (by the target's: an ablation of the paper).
+    i.projection = "forward"
+    # Forward projection: upsampling of depth; `nearest` (z-buffer) or `soft`.
+    i.splat_alpha = 2
+    i.splat_mode = "nearest"
+    # Where objects are sampled for the losses: in the `stabilized` view (the paper), or
+    # in the `source` itself, at once (one interpolation, no holes).
+    i.object_view = "stabilized"
+    # Objects turn about the `camera` (the paper) or about their own `object` centre.
+    i.rotation_center = "camera"
+    # Objects do not turn (released code).
+    i.translation_only = False
+    # The object net corrects the measured displacement (translation prior), and does
+    # not have to find it.
+    i.anchor_translation = False
+    # Average an object's motion with the reverse of that of the other direction.
+    i.cyclic_average = True
+    # Weigh pixels by how well depths agree; and count only those that a warp explains
+    # better than none.
+    i.weighted_mask = True
+    i.auto_mask = True
+    # Share of SSIM in the photometric loss: 0.85 (code) or 0.8 (paper).
+    i.ssim_share = 0.85
+    # `disparity` (first order, mean-normalised) or `squared_depth` (paper).
+    i.smoothness = "disparity"
+    # Initial value of the learned height of objects, in depth units: about right where
+    # an untrained depth net puts everything, 0.7 (`depth`) or 0.2 (`disparity`).
+    i.initial_object_height = 0.05
+    # Randomised layer norm: largest noise and the steps over which it ramps up.
+    i.norm_noise = 0.0
+    i.norm_noise_ramp_steps = 10000
+    # Target of the `log_scale_pin` loss: mean log depth.
+    i.log_depth_pin = 2.0
+
     c.loss_weights = w = ConfigDict()
-    # Li et al. 2020, with the factor 2 over the whole sum and 1/2 inside SSIM
+    # Method A: Li et al. 2020, with the factor 2 over the whole sum and 1/2 inside SSIM
     # written out.
     w.rgb = 2.0
     w.ssim = 3.0
@@ -125,7 +194,16 @@ def base_config() -> ConfigDict:
     w.log_scale_pin = 0.0
 
     c.optimizer = o = ConfigDict()
+    # `adam`, or `muon`: orthogonal updates of the convolutions at `muon_learning_rate`,
+    # which follows the same schedule, and Adam for the rest. Learns sooner; an update
+    # takes longer, which only matters where batches are small.
+    o.name = "adam"
     o.learning_rate = 2e-4
+    o.muon_learning_rate = 0.01
+    # Newton-Schulz iterations of an orthogonal update, and the networks, or parts of
+    # networks, that get them. Egomotion is more precise with Adam.
+    o.muon_iterations = 5
+    o.muon_networks = ("depth_net",)
     # `constant`, `cosine` (to 0) or `halve_every` (halve_steps).
     o.schedule = "constant"
     o.warmup_steps = 0
@@ -163,6 +241,72 @@ def base_config() -> ConfigDict:
     # Residual motion above this share of the camera's mean step counts as moving.
     e.motion_threshold = 0.3
     return c
+
+
+def use_short_schedule(config: ConfigDict, *, num_steps: int) -> ConfigDict:
+    """Switches a config to what learns motion in thousands of steps, and returns it.
+
+    The motion net on correlation volumes, no burn-in, and weaker regularisers: the
+    published weights hold the residual motion at zero on a short schedule, and cars
+    that drive along become holes.
+    """
+    config.networks.motion_net = "correlation"
+    config.networks.initial_motion_scale = 0.1
+    config.motion_field.burnin_steps = 0
+    config.motion_field.norm_noise = 0.0
+    config.motion_field.regularizer_ramp_steps = num_steps
+    config.loss_weights.motion_smoothness = 0.3
+    config.loss_weights.motion_sparsity = 0.2
+    config.loss_weights.depth_smoothness = 0.01
+    # The losses leave the global scale free; without a pin it drifts.
+    config.loss_weights.log_scale_pin = 0.01
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.schedule = "cosine"
+    config.optimizer.warmup_steps = 100
+    config.train.num_steps = num_steps
+    return config
+
+
+def shrink_to_smoke(config: ConfigDict) -> ConfigDict:
+    """Makes a config run ten steps in a minute, to see that all works; returns it."""
+    config.dataset.size = (64, 128)
+    config.networks.width_multiplier = 0.125
+    config.networks.motion_width_multiplier = 0.25
+    config.train.batch_size = 4
+    config.train.num_steps = 10
+    config.train.log_every = config.train.checkpoint_every = 5
+    config.evaluation.max_frames = 8
+    return config
+
+
+def instance_motion_weights() -> ConfigDict:
+    """Returns the loss weights of method B, as in the released code of Lee et al."""
+    w = ConfigDict()
+    w.photometric = 2.0
+    w.geometric = 1.0
+    w.smoothness = 0.1
+    w.translation_prior = 0.1
+    w.height_prior = 0.02
+    # Takes the place of `instance_motion.cyclic_average` in the released code, at 0.1.
+    w.object_cycle = 0.0
+    w.log_scale_pin = 0.0
+    return w
+
+
+def use_instance_motion(config: ConfigDict) -> ConfigDict:
+    """Switches a config to method B, in place, and returns it.
+
+    Sets the method, clips of three frames and the method's own loss weights; the weight
+    of `log_scale_pin`, which both methods have, stays. Size, batch and schedule are the
+    config's: Lee et al. 2019 train batches of 4 at 256x832 with a rate of 1e-4, halved
+    every 50 000 of 200 000 steps.
+    """
+    config.method = "instance_motion"
+    config.dataset.clip_length = 3
+    weights = instance_motion_weights()
+    weights.log_scale_pin = config.loss_weights.get("log_scale_pin", 0.0)
+    config.loss_weights = weights
+    return config
 
 
 def _paths(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -1,7 +1,8 @@
 """The values that cross layers.
 
 Every value is a frozen dataclass and a JAX pytree. Shapes are written with the axes
-`b` batch, `t` time, `n` directed frame pairs, `h w` image, and `*` any leading axes.
+`b` batch, `t` time, `n` directed frame pairs, `k` slots for instances, `h w` image, and
+`*` any leading axes.
 Transforms are named `a_from_b`: they map a point given in frame b to frame a.
 """
 
@@ -89,6 +90,50 @@ class Batch:
 
 
 @flax.struct.dataclass
+class Objects:
+    """Motion of single objects, in `k` slots for each of `n` directed pairs of frames.
+
+    The pose P of an object moves its points, in the *target* camera's frame, from where
+    they are in the target to where they are when the source is taken: what would be left
+    to see if the camera had stood still. The camera's motion E comes after it,
+    `source_from_target = E P`.
+
+    Attributes:
+        labels: int32 `[b n k]`, the object in each slot, an id of
+            `Batch.instance_labels`; 0 where the slot is empty.
+        pose: P, `[b n k ...]`; the identity where the slot is empty.
+        center: `[b n k 3]`, mean of the points seen of the object in the target.
+        displacement: `[b n k 3]`, from there to the mean of the points seen in the
+            source, camera motion undone; a measurement, without gradient.
+        measured: bool `[b n k]`, the object is seen in both, so that the two exist.
+        regions: int32 `[b n h w]`, 1 + the slot of each target pixel; 0 without one.
+        background: bool `[b n h w]`, the target pixel belongs to no instance at all,
+            with a slot or without.
+        view: the source with the camera's motion undone, as seen from the target:
+            `[b n h w ...]`, colours and depth in the target camera's frame; without
+            gradient.
+        view_labels: uint8 `[b n h w s]`, labels of the instances that each of the
+            view's pixels shows a part of.
+        height: `[]`, learned height of an object, in depth units.
+        num_candidates: int32 `[b]`, instances found in both frames of adjacent pairs.
+        num_dropped: int32 `[b]`, those of them that found no slot.
+    """
+
+    labels: Array
+    pose: Pose
+    center: Array
+    displacement: Array
+    measured: Array
+    regions: Array
+    background: Array
+    view: Warped
+    view_labels: Array
+    height: Array
+    num_candidates: Array
+    num_dropped: Array
+
+
+@flax.struct.dataclass
 class Pairs:
     """Motion between the frames of clips, for `n` directed pairs of frames.
 
@@ -101,6 +146,7 @@ class Pairs:
             `motion.translation` that egomotion does not explain.
         target_index: frame index of each pair's target.
         source_index: frame index of each pair's source.
+        objects: motion of single objects; None where the method knows none.
     """
 
     egomotion: Pose
@@ -108,6 +154,7 @@ class Pairs:
     residual_translation: Array
     target_index: tuple[int, ...] = flax.struct.field(pytree_node=False)
     source_index: tuple[int, ...] = flax.struct.field(pytree_node=False)
+    objects: Objects | None = None
 
 
 @flax.struct.dataclass

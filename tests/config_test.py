@@ -27,10 +27,33 @@ def test_every_variant_of_every_config_builds(path):
         config_lib.validate(config)
         methods.create(config)
         optimizer.create(config)
-        for name in config.loss_weights:
-            assert name in config_lib.base_config().loss_weights
+        weights = {
+            "motion_field": config_lib.base_config().loss_weights,
+            "instance_motion": config_lib.instance_motion_weights(),
+        }[config.method]
+        assert set(config.loss_weights) == set(weights)
     with pytest.raises(ValueError, match="'nonsense'"):
         module.get_config("nonsense")
+
+
+def test_any_config_can_be_switched_to_instance_motion():
+    config = config_lib.base_config()
+    config.loss_weights.log_scale_pin = 0.25
+    config.optimizer.learning_rate = 3e-4
+    switched = config_lib.use_instance_motion(config)
+    assert switched is config
+    assert config.method == "instance_motion"
+    assert config.dataset.clip_length == 3
+    # The method brings its weights; what both methods have stays as it was.
+    weights = config_lib.instance_motion_weights()
+    assert set(config.loss_weights) == set(weights)
+    assert config.loss_weights.log_scale_pin == 0.25
+    assert config.loss_weights.photometric == weights.photometric == 2.0
+    assert config.optimizer.learning_rate == 3e-4
+    config_lib.validate(config)
+    methods.create(config)
+    back = config_lib.from_json(config_lib.to_json(config))
+    assert config_lib.flatten(back) == config_lib.flatten(config)
 
 
 def test_unknown_fields_are_named_with_the_nearest_known_one():

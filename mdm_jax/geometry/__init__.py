@@ -1,7 +1,7 @@
 """Cameras, rigid motions and image warps, each written for one image.
 
 Callers `jax.vmap` over batches. Read in the order rotation, pose, intrinsics, camera,
-sampling, motion, warp: each module uses only those before it.
+sampling, label_maps, motion, splatting, warp: each module uses only those before it.
 
 Notation: pixels are (x, y) with (0, 0) the centre of the top-left pixel, images are
 indexed [y, x]; camera frames are x right, y down, z forward; `a_from_b` maps a point

@@ -1,7 +1,7 @@
 """Depth changes little where the image does.
 
-Notation: d is disparity divided by its mean over the image, du and dv are differences
-between horizontal and vertical neighbours.
+Notation: D is depth, d disparity divided by its mean over the image, du and dv are
+differences between horizontal and vertical neighbours.
 """
 
 from __future__ import annotations
@@ -27,11 +27,7 @@ def edge_aware_disparity(
     Raises:
         ValueError: the image has fewer than two rows or columns.
     """
-    if min(depth.shape[-2:]) < 2:
-        raise ValueError(
-            f"depth expects [*n h w] of at least 2x2 pixels, got {depth.shape}: use "
-            "fewer scales or larger images"
-        )
+    _check(depth)
     disparity = numerics.safe_divide(1.0, depth)
     mean = jnp.mean(disparity, axis=(-2, -1))
     # d = (1/D) / <1/D>
@@ -44,6 +40,36 @@ def edge_aware_disparity(
     vertical = vertical * _flatness(jnp.diff(image, axis=-3))
     total = jnp.mean(horizontal, axis=(-2, -1)) + jnp.mean(vertical, axis=(-2, -1))
     return jnp.mean(numerics.safe_divide(total, mean))
+
+
+def edge_aware_depth_squared(
+    depth: Float[Array, "*n h w"], image: Float[Array, "*n h w c"]
+) -> Float[Array, ""]:
+    """Returns the squared smoothness of depth, less at edges of the image.
+
+    It grows with the square of the depth's scale, and far things, whose depth changes
+    most from pixel to pixel, dominate it (Lee et al. 2019, after Ranjan et al. 2019).
+
+    Args:
+        depth: positive.
+        image: the frame the depth belongs to, in [0, 1].
+
+    Raises:
+        ValueError: the image has fewer than two rows or columns.
+    """
+    _check(depth)
+    # sum (grad D exp(-grad I))^2, as a mean over pixels
+    horizontal = jnp.diff(depth, axis=-1) * _flatness(jnp.diff(image, axis=-2))
+    vertical = jnp.diff(depth, axis=-2) * _flatness(jnp.diff(image, axis=-3))
+    return jnp.mean(jnp.square(horizontal)) + jnp.mean(jnp.square(vertical))
+
+
+def _check(depth: Array) -> None:
+    if min(depth.shape[-2:]) < 2:
+        raise ValueError(
+            f"depth expects [*n h w] of at least 2x2 pixels, got {depth.shape}: use "
+            "fewer scales or larger images"
+        )
 
 
 def _flatness(image_difference: Array) -> Array:

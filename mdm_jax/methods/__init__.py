@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ml_collections
 
-from mdm_jax.methods import motion_field
+from mdm_jax.methods import instance_motion, motion_field
 from mdm_jax.methods.base import Method
 
 METHODS = {
     "motion_field": motion_field.create,
+    "instance_motion": instance_motion.create,
 }
 
 

@@ -48,12 +48,24 @@ class LossTermsFn(Protocol):
     ) -> dict[str, jax.Array]: ...
 
 
+class CountsFn(Protocol):
+    """Returns what else is worth watching in training, one scalar for each name."""
+
+    def __call__(self, prediction: Prediction) -> dict[str, jax.Array]: ...
+
+
 class Method(NamedTuple):
-    """A way to learn depth and motion, see the module's docstring."""
+    """A way to learn depth and motion, see the module's docstring.
+
+    `counts`, where a method has any, are reported with the losses under the names in
+    `count_names`.
+    """
 
     init: InitFn
     predict: PredictFn
     loss_terms: LossTermsFn
+    counts: CountsFn | None = None
+    count_names: tuple[str, ...] = ()
 
 
 def total_loss(

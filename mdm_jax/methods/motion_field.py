@@ -35,13 +35,9 @@ from mdm_jax.losses import (
     pyramid,
     smoothness,
 )
+from mdm_jax.methods import depth_nets
 from mdm_jax.methods.base import Method, Variables
-from mdm_jax.networks import (
-    correlation_net,
-    depth_net,
-    intrinsics_head,
-    motion_field_net,
-)
+from mdm_jax.networks import correlation_net, intrinsics_head, motion_field_net
 from mdm_jax.structs import Batch, Motion, Pairs, Prediction
 
 Array = jax.Array
@@ -59,11 +55,7 @@ class MotionFieldModel(nn.Module):
     def setup(self):
         networks = self.config.networks
         dtype = jnp.dtype(networks.dtype)
-        self.depth_net = depth_net.DepthNet(
-            width_multiplier=networks.width_multiplier,
-            padding=networks.padding,
-            dtype=dtype,
-        )
+        self.depth_net = depth_nets.create(networks)
         if networks.motion_net == "paper":
             self.motion_net = motion_field_net.PaperMotionNet(
                 width_multiplier=networks.motion_width_multiplier,
@@ -406,8 +398,7 @@ def create(config: ml_collections.ConfigDict) -> Method:
         ValueError: an option has a value that does not exist.
     """
     config_lib.choice(config, "networks.motion_net", ("paper", "correlation"))
-    config_lib.choice(config, "networks.padding", ("reflect", "zeros"))
-    config_lib.choice(config, "networks.dtype", ("float32", "bfloat16"))
+    depth_nets.check(config)
     config_lib.choice(config, "motion_field.intrinsics", ("given", "pair", "video"))
     if config.networks.motion_net != "paper" and not config.motion_field.depth_input:
         raise ValueError(

@@ -111,6 +111,7 @@ class CorrelationMotionNet(nn.Module):
         features: channels of the correlated features.
         trunk_widths: of the egomotion trunk.
         residual_widths: of the residual head.
+        residual_motion: whether there is a residual head; without one the residual is 0.
         ego_compensation: whether the residual head sees frame b warped by the
             egomotion; otherwise it sees the first correlation, and its flow less the
             camera's.
@@ -127,6 +128,7 @@ class CorrelationMotionNet(nn.Module):
     features: int = 16
     trunk_widths: tuple[int, ...] = (32, 64, 64, 128)
     residual_widths: tuple[int, ...] = (32, 48, 64)
+    residual_motion: bool = True
     ego_compensation: bool = True
     residual_radius: tuple[int, int] | None = None
     stop_depth_gradient: bool = False
@@ -165,7 +167,7 @@ class CorrelationMotionNet(nn.Module):
         Raises:
             ValueError: if inverse_warp is needed and missing.
         """
-        if self.ego_compensation and inverse_warp is None:
+        if self.residual_motion and self.ego_compensation and inverse_warp is None:
             raise ValueError(
                 "motion net expects inverse_warp for ego_compensation, got None: pass "
                 "a sampler or set ego_compensation=False"
@@ -223,6 +225,16 @@ class CorrelationMotionNet(nn.Module):
         unit_translation = egomotion[:, 3:] * scale
         translation = unit_translation * mean_depth[:, None]
 
+        # The intrinsics do not change sign with the order, so neither may this.
+        bottleneck = (ordered + _swapped(ordered))[asked]
+        if not self.residual_motion:
+            return motion_field_net.MotionFieldOutput(
+                angles=angles[asked],
+                translation=translation[asked],
+                residual=jnp.zeros((*depth_a.shape, 3)),
+                bottleneck=bottleneck,
+            )
+
         # Object motion: what the camera's does not explain. It is computed for the pairs
         # asked for only, and without a gradient to egomotion: explaining the scene by
         # the camera as far as possible is not this head's to undo.
@@ -267,8 +279,7 @@ class CorrelationMotionNet(nn.Module):
             angles=angles[asked],
             translation=translation[asked],
             residual=residual,
-            # The intrinsics do not change sign with the order, so neither may this.
-            bottleneck=(ordered + _swapped(ordered))[asked],
+            bottleneck=bottleneck,
         )
 
     def _scaled(self, widths: tuple[int, ...]) -> tuple[int, ...]:

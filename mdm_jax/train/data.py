@@ -10,8 +10,9 @@ import ml_collections
 from absl import logging
 
 from mdm_jax import config as config_lib
-from mdm_jax.input_pipeline import loader, sources, synthetic
+from mdm_jax.input_pipeline import loader, raw_data, readers, sources, synthetic
 from mdm_jax.input_pipeline.recording import Recording
+from mdm_jax.methods import instance_slots
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,8 @@ def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
         OSError: input is missing or the cache cannot be written.
     """
     d = config.dataset
-    name = config_lib.choice(config, "dataset.name", ("synthetic", "video"))
+    names = ("synthetic", "video", *readers.READERS)
+    name = config_lib.choice(config, "dataset.name", names)
     split = config_lib.choice(config, "evaluation.split", ("test", "validation"))
     if name == "synthetic":
         shared = {"size": tuple(d.size), "seed": d.synthetic_seed}
@@ -67,7 +69,8 @@ def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
         )
     dataset = config.dataset.copy_and_resolve_references()
     dataset.cache_dir = d.cache_dir or str(pathlib.Path(workdir) / "cache")
-    return Data(sources.open_recordings(dataset), [], split)
+    opened = sources if name == "video" else raw_data
+    return Data(opened.open_recordings(dataset), [], split)
 
 
 def make_loader(
@@ -98,9 +101,10 @@ def make_loader(
 def settle(config: ml_collections.ConfigDict, data: Data) -> ml_collections.ConfigDict:
     """Returns the config with what only the data can tell filled in.
 
-    The number of recordings; and where intrinsics are to be learned, that they are, one
-    set for each recording. These belong to the frames as they are, so that frames are
-    then neither flipped nor cropped at random.
+    The number of recordings; how many instances they show at a time; and where
+    intrinsics are to be learned, that they are, one set for each recording. These
+    belong to the frames as they are, so that frames are then neither flipped nor
+    cropped at random.
     """
     config = config.copy_and_resolve_references()
     m = config.motion_field
@@ -108,6 +112,11 @@ def settle(config: ml_collections.ConfigDict, data: Data) -> ml_collections.Conf
     if m.intrinsics == "given" and any(r.intrinsics is None for r in data.train):
         logging.info("Intrinsics are not given: learning them, one set per recording")
         m.intrinsics = "video"
+    if (
+        config.method == "instance_motion"
+        and not config.instance_motion.instance_budget
+    ):
+        _settle_budget(config, data)
     if m.intrinsics == "video" and (
         config.augment.flip_probability or config.augment.min_crop_scale < 1
     ):
@@ -115,3 +124,17 @@ def settle(config: ml_collections.ConfigDict, data: Data) -> ml_collections.Conf
         config.augment.flip_probability = 0.0
         config.augment.min_crop_scale = 1.0
     return config
+
+
+def _settle_budget(config: ml_collections.ConfigDict, data: Data):
+    options = config.instance_motion
+    label_maps = [r.instance_labels for r in data.train]
+    if any(labels is None for labels in label_maps):
+        return
+    options.instance_budget = instance_slots.fitting_budget(
+        label_maps,
+        frame_stride=config.dataset.frame_stride,
+        max_instances=options.max_instances,
+        min_pixels=options.min_instance_pixels,
+    )
+    logging.info("instance_budget: %d per pair of frames", options.instance_budget)

@@ -79,7 +79,7 @@ def train_and_evaluate(
             out_shardings=(layout, layout),
             donate_argnums=0,
         )
-        names = step_lib.metric_names(config.loss_weights)
+        names = step_lib.metric_names(config.loss_weights, method.count_names)
         empty = jax.device_put(step_lib.empty_metrics(names), layout)
         checkpointer = checkpoint.Checkpointer(
             workdir, keep=config.train.keep_checkpoints

@@ -6,7 +6,7 @@ batch is split over several devices, XLA sums the gradients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.struct
@@ -54,10 +54,12 @@ def compute(metrics: StepMetrics) -> dict[str, float]:
     return {name: float(means[name].compute()) for name in names}
 
 
-def metric_names(loss_weights: Mapping[str, float]) -> list[str]:
+def metric_names(
+    loss_weights: Mapping[str, float], count_names: Sequence[str] = ()
+) -> list[str]:
     """Returns what a train step reports: the terms of weight 0 are left out."""
     terms = [f"loss/{name}" for name, weight in loss_weights.items() if weight]
-    return ["loss/total", "gradient_norm", *terms]
+    return ["loss/total", "gradient_norm", *terms, *count_names]
 
 
 def make_train_step(
@@ -93,6 +95,8 @@ def make_train_step(
         total, weighted = total_loss(terms, weights)
         reported = {"loss/total": total}
         reported |= {f"loss/{name}": value for name, value in weighted.items()}
+        if method.counts is not None:
+            reported |= method.counts(prediction)
         return total, (new_model_state, reported)
 
     gradient = jax.grad(loss, has_aux=True)

@@ -1,0 +1,102 @@
+"""A depth net that predicts disparity: one image in, one depth map out.
+
+Godard et al. 2019, as in the released code of Lee et al.: a U-Net on a ResNet encoder
+whose decoder enlarges by repeating pixels, pads by reflection and uses ELU; its last
+layer is a bounded disparity, and depth its inverse. The decoder could emit several
+scales; the finest alone trains best (Lee et al. 2019, section 4.1), and is all there
+is. Sides that are no multiple of 32 are treated as in `depth_net`.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mdm_jax.networks import layers, resnet
+
+_DECODER_WIDTHS = (256, 128, 64, 32, 16)
+ACTIVATIONS = ("sigmoid", "softplus")
+
+
+class DisparityNet(nn.Module):
+    """A depth net with a disparity decoder; its scale is arbitrary.
+
+    Attributes:
+        width_multiplier: scales all widths.
+        encoder_depth: 18, 34 or 50.
+        activation: of disparity: "sigmoid" spans the range of depths (disparity is half
+            of its largest value at first: all is near), "softplus" has no nearest.
+        min_depth: nearest depth, in depth units; for "sigmoid".
+        max_depth: farthest depth, in depth units.
+        dtype: of the convolutions; parameters and result are float32.
+    """
+
+    width_multiplier: float = 1.0
+    encoder_depth: int = 18
+    activation: str = "sigmoid"
+    min_depth: float = 0.1
+    max_depth: float = 100.0
+    dtype: layers.Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        image: Float[Array, "b h w 3"],
+        *,
+        noise_stddev: Array | float = 0.0,
+        train: bool = False,
+    ) -> Float[Array, "b h w"]:
+        """Returns depth, positive, float32.
+
+        Args:
+            image: colours in [0, 1].
+            noise_stddev: sigma of the randomised layer norm, a scalar.
+            train: whether the norms are noisy; needs the random stream "noise".
+
+        Raises:
+            ValueError: for an unknown activation.
+        """
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(
+                f"disparity net activation expects one of {ACTIVATIONS}, got "
+                f"{self.activation!r}"
+            )
+
+        def conv(features: int, name: str, gain: float = 2.0) -> layers.Conv:
+            return layers.Conv(
+                features,
+                padding="reflect",
+                kernel_init=layers.scaled_normal(gain),
+                dtype=self.dtype,
+                name=name,
+            )
+
+        skips = resnet.ResNetEncoder(
+            self.encoder_depth, self.width_multiplier, self.dtype, name="encoder"
+        )(layers.centered(image), noise_stddev=noise_stddev, train=train)
+        x = skips.pop()
+        for stage, base_width in enumerate(_DECODER_WIDTHS):
+            width = layers.scaled_width(base_width, self.width_multiplier)
+            level = len(_DECODER_WIDTHS) - stage
+            x = nn.elu(conv(width, f"up{level}")(x))
+            skip = skips.pop() if skips else None
+            height, columns = (image if skip is None else skip).shape[1:3]
+            x = _doubled(x)[:, :height, :columns, :]
+            if skip is not None:
+                x = jnp.concatenate([x, skip], axis=-1)
+            x = nn.elu(conv(width, f"merge{level}")(x))
+        # Small: a disparity that begins at either end of a sigmoid learns nothing.
+        x = conv(1, "head", gain=0.01)(x)[..., 0].astype(jnp.float32)
+        smallest = 1.0 / self.max_depth
+        if self.activation == "softplus":
+            return 1.0 / (nn.softplus(x) + smallest)
+        range_ = 1.0 / self.min_depth - smallest
+        return 1.0 / (smallest + range_ * nn.sigmoid(x))
+
+
+def _doubled(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
+    """Returns each pixel as a block of 2x2."""
+    b, h, w, c = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None, :], (b, h, 2, w, 2, c))
+    return x.reshape(b, 2 * h, 2 * w, c)

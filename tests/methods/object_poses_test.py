@@ -1,0 +1,305 @@
+"""Poses of objects in a drive of which everything is known: frames, order, signs."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mdm_jax import config as config_lib
+from mdm_jax.geometry import camera, motion, pose
+from mdm_jax.input_pipeline import recording as recording_lib
+from mdm_jax.input_pipeline import synthetic
+from mdm_jax.methods import (
+    instance_motion,
+    instance_slots,
+    instance_views,
+    object_poses,
+)
+from mdm_jax.structs import Batch, Objects, Pairs, Pose, Prediction
+
+K = 3
+FIRST = 4
+# Both directions of one adjacent pair: (target, source).
+DIRECTIONS = ((0, 1), (1, 0))
+
+
+@pytest.fixture(scope="module")
+def drive():
+    """Eight frames with two moving cars."""
+    return synthetic.make_drive(11, num_frames=8, size=(64, 208))
+
+
+def _poses(matrices):
+    matrices = jnp.asarray(np.asarray(matrices), jnp.float32)
+    return pose.from_matrix(matrices)
+
+
+@pytest.fixture(scope="module")
+def truth(drive):
+    """The true prediction of frames `FIRST` and the next, `[1 2 ...]`."""
+    frames = [FIRST, FIRST + 1]
+    labels = jnp.asarray(drive.instance_labels[frames])[None]
+    areas = instance_slots.areas(labels)
+    chosen = instance_slots.choose(
+        areas[:, :-1], areas[:, 1:], max_instances=K, min_pixels=20
+    )
+    slots = instance_slots.both_directions(chosen.labels)
+    egomotions, objects = [], []
+    for target, source in DIRECTIONS:
+        egomotion = recording_lib.camera_motion(drive, frames[target], frames[source])
+        egomotions.append(egomotion)
+        camera_pose = drive.world_from_camera[frames[target]]
+        per_slot = []
+        for label in np.asarray(slots[0, 0]):
+            if label == 0:
+                per_slot.append(np.eye(4))
+                continue
+            one = drive.world_from_object[:, label - 1]
+            world = one[frames[source]] @ np.linalg.inv(one[frames[target]])
+            # P = C_t^-1 W C_t
+            per_slot.append(np.linalg.inv(camera_pose) @ world @ camera_pose)
+        objects.append(np.stack(per_slot))
+    egomotion, object_pose = _poses([egomotions]), _poses([objects])
+
+    depth = jnp.asarray(drive.depth[frames])[None]
+    # The sky has no depth; it is far.
+    depth = jnp.where(depth > 0, depth, 1e3)
+    intrinsics = jnp.asarray(drive.intrinsics)[None]
+    images = jnp.asarray(drive.frames[frames] / 255.0, jnp.float32)[None]
+    target = jnp.array([t for t, _ in DIRECTIONS])
+    source = jnp.array([s for _, s in DIRECTIONS])
+    regions = instance_slots.regions(labels[:, target], slots)
+
+    @jax.jit
+    def see(images, depth, labels, egomotion):
+        view, view_labels = jax.vmap(
+            lambda i, d, labels, t, e: instance_views.stabilize(
+                i,
+                d,
+                labels,
+                t,
+                e,
+                intrinsics[0],
+                projection="forward",
+                alpha=2,
+                mode="nearest",
+            )
+        )(
+            images[0, source],
+            depth[0, source],
+            labels[0, source],
+            depth[0, target],
+            jax.tree.map(lambda x: x[0], egomotion),
+        )
+        both = jnp.repeat(intrinsics, 2, axis=0)
+        measured = object_poses.measure(
+            regions[0],
+            slots[0],
+            object_poses.points(depth[0, target], both),
+            view_labels,
+            object_poses.points(view.depth, both),
+        )
+        return jax.tree.map(lambda x: x[None], (view, view_labels, *measured))
+
+    view, view_labels, center, displacement, measured = see(
+        images, depth, labels, egomotion
+    )
+    known = Objects(
+        labels=slots,
+        pose=object_pose,
+        center=center,
+        displacement=displacement,
+        measured=measured,
+        regions=regions,
+        background=labels[:, target] == 0,
+        view=view,
+        view_labels=view_labels,
+        height=jnp.asarray(1.5),
+        num_candidates=chosen.num_candidates[:, 0],
+        num_dropped=jnp.zeros(1, jnp.int32),
+    )
+    total, residual = jax.jit(object_poses.total_motion)(
+        egomotion, known, depth[:, target], intrinsics
+    )
+    prediction = Prediction(
+        depth=depth,
+        intrinsics=intrinsics,
+        pairs=Pairs(
+            egomotion=egomotion,
+            motion=total,
+            residual_translation=residual,
+            target_index=tuple(t for t, _ in DIRECTIONS),
+            source_index=tuple(s for _, s in DIRECTIONS),
+            objects=known,
+        ),
+    )
+    batch = Batch(frames=images, intrinsics=intrinsics, instance_labels=labels)
+    return types.SimpleNamespace(prediction=prediction, batch=batch, frames=frames)
+
+
+def _slot_of_moving(truth, drive):
+    """Returns the slot of the largest car that moves."""
+    frames, objects = truth.frames, truth.prediction.pairs.objects
+    moving = recording_lib.moving_mask(drive, *frames)
+    regions = np.asarray(objects.regions[0, 0])
+    counts = np.bincount(regions[moving], minlength=K + 1)[1:]
+    slot = int(counts.argmax())
+    assert counts[slot] > 60
+    return slot
+
+
+@pytest.mark.parametrize("direction", [0, 1])
+def test_true_poses_painted_give_the_true_flow_and_object_motion(
+    truth, drive, direction
+):
+    pairs = truth.prediction.pairs
+    target, source = (truth.frames[i] for i in DIRECTIONS[direction])
+    true = recording_lib.rigid_motion(drive, target, source)
+    slotted = np.asarray(pairs.objects.regions[0, direction]) > 0
+    moving = recording_lib.moving_mask(drive, target, source)
+    # Small cars have no slot and count as background here.
+    covered = true.known & (slotted | ~moving)
+    assert (slotted & moving & covered).sum() > 100
+
+    points = object_poses.points(
+        truth.prediction.depth[:, DIRECTIONS[direction][0]],
+        truth.prediction.intrinsics,
+    )[0]
+    one = jax.tree.map(lambda x: x[0, direction], pairs.motion)
+    moved = motion.apply(one, points)
+    error = np.linalg.norm(moved - true.points_source, axis=-1)[covered]
+    depth = np.asarray(points[..., 2])[covered]
+    assert (error / depth).max() < 1e-5
+
+    residual = np.asarray(pairs.residual_translation[0, direction])
+    error = np.linalg.norm(residual - true.residual_translation, axis=-1)
+    assert error[covered].max() < 1e-3
+    assert not residual[~slotted].any()  # exactly
+
+    flow = camera.project(moved, truth.prediction.intrinsics[0]).pixels
+    flow = flow - camera.pixel_grid(*points.shape[:2])
+    expected = recording_lib.optical_flow(drive, target, source)
+    seen = covered & np.isfinite(expected).all(axis=-1)
+    assert np.abs(flow - expected)[seen].max() < 0.01
+
+
+def test_both_directions_describe_one_motion(truth):
+    pairs = truth.prediction.pairs
+    true = pairs.objects.pose
+    reverse = jax.jit(object_poses.reverse_motion)(pairs.egomotion, true)
+    product = pose.compose(true, reverse)
+    np.testing.assert_allclose(
+        product.rotation, jnp.broadcast_to(jnp.eye(3), (1, 2, K, 3, 3)), atol=1e-5
+    )
+    np.testing.assert_allclose(product.translation, np.zeros((1, 2, K, 3)), atol=2e-4)
+    # So that averaging both estimates of the truth changes nothing.
+    mean = object_poses.average(true, pose.inverse(reverse))
+    np.testing.assert_allclose(mean.rotation, true.rotation, atol=1e-5)
+    np.testing.assert_allclose(mean.translation, true.translation, atol=2e-4)
+
+
+def test_the_average_lies_halfway():
+    def turned(angle, step):
+        return pose.from_euler(jnp.array([0.0, angle, 0.0]), jnp.array([step, 0, 0]))
+
+    mean = object_poses.average(turned(0.1, 1.0), turned(0.3, 2.0))
+    expected = turned(0.2, 1.5)
+    np.testing.assert_allclose(mean.rotation, expected.rotation, atol=1e-6)
+    np.testing.assert_allclose(mean.translation, expected.translation, atol=1e-6)
+
+
+def test_the_measured_displacement_is_that_of_the_object(truth, drive):
+    objects, slot = truth.prediction.pairs.objects, _slot_of_moving(truth, drive)
+    for direction in range(2):
+        center = objects.center[0, direction, slot]
+        one = jax.tree.map(lambda x: x[0, direction, slot], objects.pose)  # noqa: B023
+        true = np.asarray(pose.transform(one, center) - center)
+        measured = np.asarray(objects.displacement[0, direction, slot])
+        assert bool(objects.measured[0, direction, slot])
+        assert np.linalg.norm(measured - true) < 0.3 * np.linalg.norm(true)
+
+
+def _terms(prediction, batch, **options):
+    changed = config_lib.base_config().instance_motion
+    changed.update(options)
+    return instance_motion.loss_terms(prediction, batch, jnp.zeros(()), options=changed)
+
+
+def _with_pose(prediction, new):
+    pairs = prediction.pairs
+    objects = pairs.objects.replace(pose=new)
+    return prediction.replace(pairs=pairs.replace(objects=objects))
+
+
+@pytest.mark.parametrize("object_view", ["stabilized", "source"])
+def test_true_object_motion_explains_the_frames_better_than_none(truth, object_view):
+    objects = truth.prediction.pairs.objects
+
+    @jax.jit
+    def on_objects(prediction):
+        only = prediction.pairs.objects.replace(
+            background=jnp.zeros_like(objects.background)
+        )
+        pairs = prediction.pairs.replace(objects=only)
+        return _terms(
+            prediction.replace(pairs=pairs),
+            truth.batch,
+            object_view=object_view,
+            auto_mask=False,
+        )
+
+    true = on_objects(truth.prediction)
+    still = on_objects(
+        _with_pose(truth.prediction, pose.identity(objects.labels.shape))
+    )
+    assert true["photometric"] < 0.7 * still["photometric"]
+    assert true["geometric"] < 0.02
+    assert true["geometric"] < 0.3 * still["geometric"]
+    assert true["object_cycle"] < 1e-4
+    assert true["translation_prior"] < 0.5 * still["translation_prior"]
+
+
+def test_gradients_go_where_the_paper_says(truth):
+    pairs, batch = truth.prediction.pairs, truth.batch
+    everywhere = jnp.ones_like(pairs.objects.background)
+
+    @jax.jit
+    def gradients(is_background, regions):
+        def loss(term, ego_step, object_step, depth, height):
+            objects = pairs.objects.replace(
+                background=is_background,
+                regions=regions,
+                height=height,
+                pose=pairs.objects.pose.replace(translation=object_step),
+            )
+            egomotion = Pose(pairs.egomotion.rotation, ego_step)
+            changed = pairs.replace(egomotion=egomotion, objects=objects)
+            prediction = truth.prediction.replace(pairs=changed, depth=depth)
+            return _terms(prediction, batch, auto_mask=False)[term]
+
+        result = {}
+        for term in ("photometric", "translation_prior", "height_prior"):
+            grad = jax.grad(loss, argnums=(1, 2, 3, 4))(
+                term,
+                pairs.egomotion.translation + 0.05,
+                pairs.objects.pose.translation + 0.05,
+                truth.prediction.depth * 1.02,
+                jnp.asarray(1.4),
+            )
+            names = ("egomotion", "objects", "depth", "height")
+            result[term] = {n: jnp.abs(g).max() for n, g in zip(names, grad)}
+        return result
+
+    def taught(result):
+        assert all(np.isfinite(v) for v in result.values())
+        return {name for name, value in result.items() if value > 0}
+
+    no_regions = jnp.zeros_like(pairs.objects.regions)
+    background = gradients(everywhere, no_regions)
+    assert taught(background["photometric"]) == {"egomotion", "depth"}
+    objects = gradients(~everywhere, pairs.objects.regions)
+    assert taught(objects["photometric"]) == {"objects", "depth"}
+    assert taught(objects["translation_prior"]) == {"objects"}
+    assert taught(objects["height_prior"]) == {"depth", "height"}
