@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from mdm_jax.evaluation import baselines as baselines_lib
 from mdm_jax.evaluation import depth_metrics as depth_lib
-from mdm_jax.evaluation import evaluate, measures
+from mdm_jax.evaluation import evaluate, measures, object_measures
 from mdm_jax.input_pipeline import recording as recording_lib
 from mdm_jax.input_pipeline.recording import Recording
 from mdm_jax.methods.base import Method
@@ -108,6 +108,7 @@ class Evaluator:
         folded: list[measures.Measure] = [measures.Reconstruction()]
         if self._data.has_truth:
             folded.append(measures.Truth(config, self._baselines))
+            folded.append(object_measures.Objects(config))
         if self._learned_intrinsics:
             folded.append(measures.LearnedIntrinsics())
         shown, kept = _spread(len(chosen)), []
@@ -191,6 +192,8 @@ def summary_table(metrics: dict[str, float], drive: str) -> list[tuple[str, str,
         row("egomotion direction [deg]", "egomotion/direction_deg", None),
         row("egomotion rotation [deg]", "egomotion/rotation_deg", None),
         row("motion IoU", "motion/iou", "motion/iou_all_moving"),
+        row("objects, direction [deg]", "objects/direction_deg", None),
+        row("at camera speed: share > 3x too far", "objects/following_hole_rate", None),
         row("learned fx [pixels]", "intrinsics/fx", None),
         row("learned fy [pixels]", "intrinsics/fy", None),
         row("learned cx [pixels]", "intrinsics/cx", None),

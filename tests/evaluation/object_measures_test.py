@@ -1,0 +1,99 @@
+"""Measuring single objects: truth is perfect, stillness and holes are seen."""
+
+import numpy as np
+import pytest
+
+from mdm_jax import config as config_lib
+from mdm_jax.evaluation import evaluate, object_measures
+from mdm_jax.input_pipeline import recording as recording_lib
+
+EVALUATION = config_lib.base_config().evaluation
+HEIGHT, WIDTH = 24, 40
+
+
+def _pose(z):
+    pose = np.eye(4)
+    pose[2, 3] = z
+    return pose
+
+
+@pytest.fixture
+def drive():
+    """A camera that drives 1 m; one car follows it, one comes the other way."""
+    labels = np.zeros((2, HEIGHT, WIDTH), np.uint8)
+    labels[:, 4:14, 5:15] = 1
+    labels[:, 4:14, 25:35] = 2
+    depth = np.where(labels > 0, 10.0, 20.0).astype(np.float32)
+    objects = np.stack(
+        [np.stack([_pose(10), _pose(10)]), np.stack([_pose(11), _pose(8.5)])]
+    )
+    return recording_lib.Recording(
+        name="two cars",
+        frames=np.zeros((2, HEIGHT, WIDTH, 3), np.uint8),
+        intrinsics=np.array([[30, 0, 19.5], [0, 30, 11.5], [0, 0, 1]], np.float32),
+        depth=depth,
+        world_from_camera=np.stack([_pose(0), _pose(1)]),
+        instance_labels=labels,
+        world_from_object=objects,
+    )
+
+
+def _pair(drive, *, depth_factor=1.0, motion_factor=1.0, unit=1.0):
+    motion = recording_lib.rigid_motion(drive, 0, 1)
+    prediction = {
+        "depth": np.asarray(drive.depth[0]) * depth_factor * unit,
+        "residual": motion.residual_translation * motion_factor * unit,
+    }
+    return evaluate.FramePair(drive, 0, 1, prediction)
+
+
+def _result(pair, **options):
+    measure = object_measures.Objects(EVALUATION, **options)
+    measure.add(pair)
+    return measure.result()
+
+
+def test_the_truth_in_another_unit_is_perfect(drive):
+    result = _result(_pair(drive, unit=0.1))
+    assert result["objects/num"] == 2
+    assert result["objects/num_following"] == 1
+    assert result["objects/direction_deg"] == pytest.approx(0, abs=1e-3)
+    assert result["objects/magnitude_error"] == pytest.approx(0, abs=1e-5)
+    assert result["objects/following_hole_rate"] == 0
+
+
+def test_no_motion_points_nowhere(drive):
+    result = _result(_pair(drive, motion_factor=0.0))
+    assert result["objects/direction_deg"] == pytest.approx(90)
+    assert result["objects/magnitude_error"] == pytest.approx(1)
+
+
+def test_opposite_motion_is_the_worst_direction(drive):
+    result = _result(_pair(drive, motion_factor=-1.0))
+    assert result["objects/direction_deg"] == pytest.approx(180, abs=1e-3)
+
+
+def test_only_the_car_at_camera_speed_can_be_a_hole(drive):
+    following = np.asarray(drive.instance_labels[0]) == 1
+    oncoming = np.asarray(drive.instance_labels[0]) == 2
+    holes = _result(_pair(drive, depth_factor=np.where(following, 4.0, 1.0)))
+    assert holes["objects/following_hole_rate"] == 1
+    none = _result(_pair(drive, depth_factor=np.where(oncoming, 4.0, 1.0)))
+    assert none["objects/following_hole_rate"] == 0
+
+
+def test_small_and_slow_objects_are_not_judged(drive):
+    assert _result(_pair(drive), min_pixels=101)["objects/num"] == 0
+    # The oncoming car does 2.5 m.
+    assert _result(_pair(drive), min_translation=1.5)["objects/num"] == 1
+
+
+def test_without_labels_there_are_no_objects(drive):
+    bare = recording_lib.Recording(
+        name="bare",
+        frames=drive.frames,
+        intrinsics=drive.intrinsics,
+        depth=drive.depth,
+        world_from_camera=drive.world_from_camera,
+    )
+    assert _result(_pair(bare)) == {"objects/num": 0, "objects/num_following": 0}
