@@ -11,7 +11,6 @@ batch size is that of all hosts together.
 
 from __future__ import annotations
 
-import ctypes
 import logging as std_logging
 import os
 import pathlib
@@ -54,22 +53,6 @@ def configure_jax(cpu_devices: int, compilation_cache: str):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-def keep_freed_memory():
-    """Tells glibc's malloc to keep what is freed instead of returning it at once.
-
-    XLA on CPU allocates and frees its buffers at every step; fetching fresh pages from
-    the kernel each time costs more than many of the operations on them.
-    """
-    trim_threshold, top_pad, mmap_max = -1, -2, -4
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):
-        return  # Another C library: nothing to tune.
-    mallopt(mmap_max, 0)
-    mallopt(trim_threshold, 2**31 - 1)
-    mallopt(top_pad, 2**27)
-
-
 def quiet_libraries():
     """Leaves of the libraries' log only what goes wrong."""
 
@@ -91,8 +74,6 @@ def main(argv: list[str]):
     config, workdir = _CONFIG.value, _WORKDIR.value
     if workdir is None:
         raise app.UsageError("--workdir is missing: the folder of the run")
-    if os.environ.get("MDM_MALLOC", "1") == "1":
-        keep_freed_memory()
     configure_jax(config.train.cpu_devices, config.train.compilation_cache)
     if _MULTIHOST.value:
         jax.distributed.initialize()

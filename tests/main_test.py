@@ -40,7 +40,7 @@ def test_hosts_find_each_other_before_training(monkeypatch, tmp_path, multihost)
     }
     for name, value in flags.items():
         monkeypatch.setattr(main, name, types.SimpleNamespace(value=value))
-    for name in ("configure_jax", "keep_freed_memory", "quiet_libraries"):
+    for name in ("configure_jax", "quiet_libraries"):
         monkeypatch.setattr(main, name, lambda *_: None)
     monkeypatch.setattr(
         main.jax.distributed, "initialize", lambda: calls.append("initialize")
