@@ -8,6 +8,10 @@ egomotion translation error 0.163 (0.490), direction 2.5 degrees; motion IoU 0.3
 (0.079). The training drives: Abs Rel 0.204 (0.282), on moving cars 0.544 (0.497). 18
 minutes of training on one CPU core. Depth is coarse: at this size and length of
 training it follows the street, not yet single cars and poles.
+
+These were measured with 4 channels in the decoder's finest layer. With seed 1 these died
+between steps 250 and 500 and depth became constant; with at least 8, as now, they lived
+(tried for 500 steps). The whole run has not been measured again since.
 """
 
 from mdm_jax import config as config_lib

@@ -15,6 +15,8 @@ from jaxtyping import Array, Float
 from mdm_jax.networks import layers, resnet
 
 _DECODER_WIDTHS = (256, 128, 64, 32, 16)
+# All of a handful of ReLU channels can die at once, and depth is constant from then on.
+_LEAST_DECODER_WIDTH = 8
 _PADDINGS = ("reflect", "zeros")
 
 
@@ -22,7 +24,7 @@ class DepthNet(nn.Module):
     """A depth net; its scale is arbitrary.
 
     Attributes:
-        width_multiplier: scales all widths.
+        width_multiplier: scales all widths; none of the decoder's is below 8.
         padding: of the decoder's 3x3 convolutions, "reflect" or "zeros".
         encoder_depth: 18, 34 or 50.
         min_depth: added to the softplus, in depth units, so that 1 / depth is bounded.
@@ -64,6 +66,7 @@ class DepthNet(nn.Module):
         x = skips.pop()
         for stage, base_width in enumerate(_DECODER_WIDTHS):
             width = layers.scaled_width(base_width, self.width_multiplier)
+            width = max(_LEAST_DECODER_WIDTH, width)
             level = len(_DECODER_WIDTHS) - stage
             x = layers.TransposedConv(width, self.dtype, name=f"up{level}")(x)
             skip = skips.pop() if skips else None
