@@ -4,35 +4,19 @@
         --config.dataset.path=/path/to/kitti_odometry
 
 The data set is read where it was unpacked; resized frames are kept in the workdir.
-Networks, losses and schedule are those of Li et al. 2020. Not
-trained here yet, so there is no figure of this code.
+Networks, losses and schedule are those of Li et al. 2020. Not trained here yet, so
+there is no figure of this code.
 """
 
 from mdm_jax import config as config_lib
 
-VARIANTS = ("motion_field", "short", "smoke")
+VARIANTS = config_lib.RAW_DATA_VARIANTS
 
 
 def get_config(arg: str = ""):
-    """Returns the config of comma-separated variants.
-
-    `motion_field` is the default; `short` learns in 20 000 steps, with the motion net on
-    correlation volumes; `smoke` takes ten small steps, to see that all works.
-    """
+    """Returns the config; see `config.apply_raw_data_variants` for the variants."""
     c = config_lib.base_config()
     c.dataset.name = "kitti_odometry"
     c.dataset.split = "odometry"
     c.dataset.size = (128, 416)
-    for variant in filter(None, arg.split(",")):
-        if variant == "motion_field":
-            c.method = "motion_field"
-        elif variant == "short":
-            config_lib.use_short_schedule(c, num_steps=20_000)
-        elif variant == "smoke":
-            config_lib.shrink_to_smoke(c)
-        else:
-            raise ValueError(
-                f"configs/kitti_odometry.py knows the variants {', '.join(VARIANTS)}, got "
-                f"{variant!r}"
-            )
-    return c
+    return config_lib.apply_raw_data_variants(c, arg)

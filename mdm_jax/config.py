@@ -279,6 +279,34 @@ def shrink_to_smoke(config: ConfigDict) -> ConfigDict:
     return config
 
 
+# Variants that `apply_raw_data_variants` knows.
+RAW_DATA_VARIANTS = ("motion_field", "short", "smoke")
+
+
+def apply_raw_data_variants(config: ConfigDict, arg: str) -> ConfigDict:
+    """Applies the comma-separated variants of the raw data sets' configs; returns it.
+
+    `motion_field` is the default; `short` learns in 20 000 steps, with the motion net on
+    correlation volumes; `smoke` takes ten small steps, to see that all works.
+
+    Raises:
+        ValueError: there is no such variant.
+    """
+    for variant in filter(None, arg.split(",")):
+        if variant == "motion_field":
+            config.method = "motion_field"
+        elif variant == "short":
+            use_short_schedule(config, num_steps=20_000)
+        elif variant == "smoke":
+            shrink_to_smoke(config)
+        else:
+            raise ValueError(
+                "this config knows the variants "
+                f"{', '.join(RAW_DATA_VARIANTS)}, got {variant!r}"
+            )
+    return config
+
+
 def instance_motion_weights() -> ConfigDict:
     """Returns the loss weights of method B, as in the released code of Lee et al."""
     w = ConfigDict()

@@ -25,7 +25,7 @@ class Row(NamedTuple):
     index: int
 
 
-def library() -> Any:
+def pyarrow_parquet() -> Any:
     """Returns pyarrow's Parquet module, imported only where it is needed."""
     try:
         from pyarrow import parquet
@@ -121,7 +121,7 @@ def _cached_rows(
 ) -> dict[tuple[int, ...], Row]:
     del stamp
     found: dict[tuple[int, ...], Row] = {}
-    with _reading(path), library().ParquetFile(path) as table:
+    with _reading(path), pyarrow_parquet().ParquetFile(path) as table:
         missing = set(keys) - set(table.schema_arrow.names)
         if missing:
             raise DataError(path, f"has no column {', '.join(sorted(missing))}")
@@ -137,7 +137,7 @@ def _cached_rows(
 
 def _column(path: pathlib.Path, group: int, column: str, stamp: tuple[int, int]) -> Any:
     del stamp
-    with _reading(path), library().ParquetFile(path) as table:
+    with _reading(path), pyarrow_parquet().ParquetFile(path) as table:
         if column not in table.schema_arrow.names:
             raise DataError(path, f"has no column {column}")
         columns = table.read_row_group(group, columns=[column])

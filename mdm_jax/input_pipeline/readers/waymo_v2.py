@@ -180,7 +180,7 @@ def open_drives(
         DataError: a table is missing or damaged, or has other columns.
         ImportError: pyarrow is not installed.
     """
-    parquet.library()
+    parquet.pyarrow_parquet()
     folder = root / split if split else root
     folders = [folder, *(path for path in files.children(folder))]
     found: list[drive.Drive] = []
