@@ -10,14 +10,15 @@ is no figure of this code.
 """
 
 from mdm_jax import config as config_lib
+from mdm_jax import presets
 
-VARIANTS = config_lib.RAW_DATA_VARIANTS
+VARIANTS = presets.RECORDED
 
 
 def get_config(arg: str = ""):
-    """Returns the config; see `config.apply_raw_data_variants` for the variants."""
+    """Returns the config of comma-separated variants, see `presets.RECORDED`."""
     c = config_lib.base_config()
     c.dataset.name = "cityscapes"
     c.dataset.split = "train"
     c.dataset.size = (128, 416)
-    return config_lib.apply_raw_data_variants(c, arg)
+    return presets.apply_variants(c, arg, VARIANTS)

@@ -15,28 +15,64 @@ between steps 250 and 500 and depth became constant; with at least 8, as now, th
 """
 
 from mdm_jax import config as config_lib
+from mdm_jax import presets
 
-VARIANTS = (
-    "motion_field",
-    "instance_motion",
-    "smoke",
-    "long",
-    "paper_net",
-    "paper_size",
-    "validation",
-)
+
+def _use_instance_motion(config):
+    """The other method."""
+    presets.use_instance_motion(config)
+    config.networks.ego_pose = "correlation"
+    config.optimizer.muon_networks = ("depth_net",)
+
+
+def _shrink_to_smoke(config):
+    """Ten steps at toy size, to see that all works."""
+    presets.shrink_to_smoke(config)
+    config.dataset.size = (32, 96)
+    config.dataset.num_drives = config.dataset.num_evaluation_drives = 1
+    config.dataset.frames_per_drive = 12
+    config.dataset.frames_per_evaluation_drive = 12
+
+
+def _train_longer(config):
+    """Five times as long on four times the drives."""
+    config.dataset.num_drives *= 4
+    config.train.num_steps *= 5
+    config.motion_field.regularizer_ramp_steps *= 5
+
+
+def _use_paper_net(config):
+    """The motion net of Li et al. 2020 instead of the correlation net."""
+    config.networks.motion_net = "paper"
+    config.optimizer.muon_networks = ("depth_net",)
+
+
+def _use_paper_size(config):
+    """The full ResNet-18 at 128x416, for an accelerator."""
+    config.dataset.size = (128, 416)
+    config.networks.width_multiplier = 1.0
+    config.optimizer.learning_rate = 2e-4
+    config.train.batch_size = 16
+
+
+def _evaluate_on_validation(config):
+    """Validation instead of test drives, to choose a recipe."""
+    config.evaluation.split = "validation"
+
+
+VARIANTS = {
+    "motion_field": presets.use_motion_field,
+    "instance_motion": _use_instance_motion,
+    "smoke": _shrink_to_smoke,
+    "long": _train_longer,
+    "paper_net": _use_paper_net,
+    "paper_size": _use_paper_size,
+    "validation": _evaluate_on_validation,
+}
 
 
 def get_config(arg: str = ""):
-    """Returns the config of comma-separated variants, such as `paper_net,long`.
-
-    Args:
-        arg: `motion_field` is the default, `instance_motion` the other method; `smoke`
-            takes ten steps at toy size, to see that all works; `long` trains five times
-            as long; `paper_net` has the motion net of Li et al. 2020 instead of the
-            correlation net; `paper_size` takes the full ResNet-18 at 128x416, for an
-            accelerator; `validation` evaluates on validation instead of test drives.
-    """
+    """Returns the config of comma-separated variants, such as `paper_net,long`."""
     c = config_lib.base_config()
     c.dataset.name = "synthetic"
     # Below this size the colour error hardly tells the true depth from a guess.
@@ -48,7 +84,7 @@ def get_config(arg: str = ""):
     c.dataset.num_evaluation_drives = 6
     c.dataset.frames_per_evaluation_drive = 80
 
-    config_lib.use_short_schedule(c, num_steps=4000)
+    presets.use_short_schedule(c, num_steps=4000)
     c.networks.width_multiplier = 0.25
     # What limits the result is how soon the depth net learns, even where the true
     # motion is given to it, or true depth. Muon takes less than half of Adam's steps. The
@@ -63,39 +99,4 @@ def get_config(arg: str = ""):
     c.train.log_every = 100
     c.train.checkpoint_every = 1000
     c.evaluation.max_frames = 240
-
-    for variant in filter(None, arg.split(",")):
-        if variant == "motion_field":
-            c.method = "motion_field"
-        elif variant == "instance_motion":
-            config_lib.use_instance_motion(c)
-            c.networks.ego_pose = "correlation"
-            c.optimizer.muon_networks = ("depth_net",)
-        elif variant == "smoke":
-            c.dataset.size = (32, 96)
-            c.dataset.num_drives = c.dataset.num_evaluation_drives = 1
-            c.dataset.frames_per_drive = 12
-            c.dataset.frames_per_evaluation_drive = 12
-            c.networks.motion_width_multiplier = 0.25
-            c.train.num_steps = 10
-            c.train.log_every = c.train.checkpoint_every = 5
-        elif variant == "long":
-            c.dataset.num_drives *= 4
-            c.train.num_steps *= 5
-            c.motion_field.regularizer_ramp_steps *= 5
-        elif variant == "paper_net":
-            c.networks.motion_net = "paper"
-            c.optimizer.muon_networks = ("depth_net",)
-        elif variant == "paper_size":
-            c.dataset.size = (128, 416)
-            c.networks.width_multiplier = 1.0
-            c.optimizer.learning_rate = 2e-4
-            c.train.batch_size = 16
-        elif variant == "validation":
-            c.evaluation.split = "validation"
-        else:
-            raise ValueError(
-                f"configs/synthetic.py knows the variants {', '.join(VARIANTS)}, "
-                f"got {variant!r}"
-            )
-    return c
+    return presets.apply_variants(c, arg, VARIANTS)

@@ -16,38 +16,42 @@ warped frame, and the colour error in `metrics.json`.
 """
 
 from mdm_jax import config as config_lib
+from mdm_jax import presets
 
-VARIANTS = ("smoke", "paper_net", "full_width")
+
+def _use_paper_net(config):
+    """The motion net of Li et al. 2020."""
+    config.networks.motion_net = "paper"
+
+
+def _use_full_width(config):
+    """A full ResNet-18."""
+    config.networks.width_multiplier = 1.0
+
+
+VARIANTS = {
+    "motion_field": presets.use_motion_field,
+    "instance_motion": presets.use_instance_motion,
+    "smoke": presets.shrink_to_smoke,
+    "paper_net": _use_paper_net,
+    "full_width": _use_full_width,
+}
 
 
 def get_config(arg: str = ""):
-    """Returns the config of comma-separated variants.
+    """Returns the config of comma-separated variants, such as `paper_net,full_width`.
 
     Without a variant: a quarter of the papers' widths at 128x416, which a GPU trains in
-    minutes and two CPU cores in an hour or two; `full_width` is a full ResNet-18;
-    `paper_net` the motion net of Li et al. 2020; `smoke` takes ten small steps.
+    minutes and two CPU cores in an hour or two.
     """
     c = config_lib.base_config()
     c.dataset.name = "video"
     c.dataset.size = (128, 416)
 
-    config_lib.use_short_schedule(c, num_steps=4000)
+    presets.use_short_schedule(c, num_steps=4000)
     c.networks.width_multiplier = 0.25
     c.train.batch_size = 4
     c.train.log_every = 50
     c.train.checkpoint_every = 500
     c.evaluation.max_frames = 200
-
-    for variant in filter(None, arg.split(",")):
-        if variant == "smoke":
-            config_lib.shrink_to_smoke(c)
-        elif variant == "paper_net":
-            c.networks.motion_net = "paper"
-        elif variant == "full_width":
-            c.networks.width_multiplier = 1.0
-        else:
-            raise ValueError(
-                f"configs/video.py knows the variants {', '.join(VARIANTS)}, "
-                f"got {variant!r}"
-            )
-    return c
+    return presets.apply_variants(c, arg, VARIANTS)

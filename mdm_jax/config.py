@@ -1,8 +1,8 @@
 """Every setting, with its default, unit and meaning; experiments override a few.
 
 `base_config()` is method A (`motion_field`) with the hyper-parameters of Li et al.
-2020; `use_instance_motion` turns it, or any config made from it, into method B. A file
-in `configs/` starts from it and changes what it needs; the command line overrides both:
+2020; `presets.use_instance_motion` turns it, or any config made from it, into method B.
+A file in `configs/` starts from it and changes what it needs; the command line overrides both:
 `--config.optimizer.learning_rate=1e-4`. Fields not named here are an error, so that a
 misspelt override cannot go unnoticed.
 """
@@ -241,100 +241,6 @@ def base_config() -> ConfigDict:
     # Residual motion above this share of the camera's mean step counts as moving.
     e.motion_threshold = 0.3
     return c
-
-
-def use_short_schedule(config: ConfigDict, *, num_steps: int) -> ConfigDict:
-    """Switches a config to what learns motion in thousands of steps, and returns it.
-
-    The motion net on correlation volumes, no burn-in, and weaker regularisers: the
-    published weights hold the residual motion at zero on a short schedule, and cars
-    that drive along become holes.
-    """
-    config.networks.motion_net = "correlation"
-    config.networks.initial_motion_scale = 0.1
-    config.motion_field.burnin_steps = 0
-    config.motion_field.norm_noise = 0.0
-    config.motion_field.regularizer_ramp_steps = num_steps
-    config.loss_weights.motion_smoothness = 0.3
-    config.loss_weights.motion_sparsity = 0.2
-    config.loss_weights.depth_smoothness = 0.01
-    # The losses leave the global scale free; without a pin it drifts.
-    config.loss_weights.log_scale_pin = 0.01
-    config.optimizer.learning_rate = 1e-3
-    config.optimizer.schedule = "cosine"
-    config.optimizer.warmup_steps = 100
-    config.train.num_steps = num_steps
-    return config
-
-
-def shrink_to_smoke(config: ConfigDict) -> ConfigDict:
-    """Makes a config run ten steps in a minute, to see that all works; returns it."""
-    config.dataset.size = (64, 128)
-    config.networks.width_multiplier = 0.125
-    config.networks.motion_width_multiplier = 0.25
-    config.train.batch_size = 4
-    config.train.num_steps = 10
-    config.train.log_every = config.train.checkpoint_every = 5
-    config.evaluation.max_frames = 8
-    return config
-
-
-# Variants that `apply_raw_data_variants` knows.
-RAW_DATA_VARIANTS = ("motion_field", "short", "smoke")
-
-
-def apply_raw_data_variants(config: ConfigDict, arg: str) -> ConfigDict:
-    """Applies the comma-separated variants of the raw data sets' configs; returns it.
-
-    `motion_field` is the default; `short` learns in 20 000 steps, with the motion net on
-    correlation volumes; `smoke` takes ten small steps, to see that all works.
-
-    Raises:
-        ValueError: there is no such variant.
-    """
-    for variant in filter(None, arg.split(",")):
-        if variant == "motion_field":
-            config.method = "motion_field"
-        elif variant == "short":
-            use_short_schedule(config, num_steps=20_000)
-        elif variant == "smoke":
-            shrink_to_smoke(config)
-        else:
-            raise ValueError(
-                "this config knows the variants "
-                f"{', '.join(RAW_DATA_VARIANTS)}, got {variant!r}"
-            )
-    return config
-
-
-def instance_motion_weights() -> ConfigDict:
-    """Returns the loss weights of method B, as in the released code of Lee et al."""
-    w = ConfigDict()
-    w.photometric = 2.0
-    w.geometric = 1.0
-    w.smoothness = 0.1
-    w.translation_prior = 0.1
-    w.height_prior = 0.02
-    # Takes the place of `instance_motion.cyclic_average` in the released code, at 0.1.
-    w.object_cycle = 0.0
-    w.log_scale_pin = 0.0
-    return w
-
-
-def use_instance_motion(config: ConfigDict) -> ConfigDict:
-    """Switches a config to method B, in place, and returns it.
-
-    Sets the method, clips of three frames and the method's own loss weights; the weight
-    of `log_scale_pin`, which both methods have, stays. Size, batch and schedule are the
-    config's: Lee et al. 2019 train batches of 4 at 256x832 with a rate of 1e-4, halved
-    every 50 000 of 200 000 steps.
-    """
-    config.method = "instance_motion"
-    config.dataset.clip_length = 3
-    weights = instance_motion_weights()
-    weights.log_scale_pin = config.loss_weights.get("log_scale_pin", 0.0)
-    config.loss_weights = weights
-    return config
 
 
 def _paths(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from mdm_jax import config as config_lib
-from mdm_jax import methods
+from mdm_jax import methods, presets
 from mdm_jax.train import optimizer
 
 CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -29,7 +29,7 @@ def test_every_variant_of_every_config_builds(path):
         optimizer.create(config)
         weights = {
             "motion_field": config_lib.base_config().loss_weights,
-            "instance_motion": config_lib.instance_motion_weights(),
+            "instance_motion": presets.instance_motion_weights(),
         }[config.method]
         assert set(config.loss_weights) == set(weights)
     with pytest.raises(ValueError, match="'nonsense'"):
@@ -40,12 +40,12 @@ def test_any_config_can_be_switched_to_instance_motion():
     config = config_lib.base_config()
     config.loss_weights.log_scale_pin = 0.25
     config.optimizer.learning_rate = 3e-4
-    switched = config_lib.use_instance_motion(config)
+    switched = presets.use_instance_motion(config)
     assert switched is config
     assert config.method == "instance_motion"
     assert config.dataset.clip_length == 3
     # The method brings its weights; what both methods have stays as it was.
-    weights = config_lib.instance_motion_weights()
+    weights = presets.instance_motion_weights()
     assert set(config.loss_weights) == set(weights)
     assert config.loss_weights.log_scale_pin == 0.25
     assert config.loss_weights.photometric == weights.photometric == 2.0

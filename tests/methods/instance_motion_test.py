@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from mdm_jax import config as config_lib
-from mdm_jax import methods
+from mdm_jax import methods, presets
 from mdm_jax.methods import depth_nets, instance_motion
 from mdm_jax.structs import batch_from_arrays
 from mdm_jax.train import sharding
@@ -34,7 +34,7 @@ class _SmallDepth(nn.Module):
 @pytest.fixture
 def config(tiny_config, monkeypatch):
     """Config of method B with small nets and a small depth net."""
-    config = config_lib.use_instance_motion(tiny_config)
+    config = presets.use_instance_motion(tiny_config)
     config.networks.motion_width_multiplier = 0.125
     config.instance_motion.max_instances = 3
     config.instance_motion.min_instance_pixels = 4
