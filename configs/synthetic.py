@@ -78,8 +78,8 @@ def get_config(arg: str = ""):
     # Below this size the colour error hardly tells the true depth from a guess.
     c.dataset.size = (48, 160)
     # Many short drives: each is another street, and variety is what generalises.
-    c.dataset.num_drives = 80
-    c.dataset.frames_per_drive = 20
+    c.dataset.num_drives = 240
+    c.dataset.frames_per_drive = 8
     # Held-out drives are longer, so that each has stops, bends and junctions.
     c.dataset.num_evaluation_drives = 6
     c.dataset.frames_per_evaluation_drive = 80

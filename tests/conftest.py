@@ -13,8 +13,10 @@ from absl import flags
 # JAX reads these when it is first imported, which no line of this file does. They are
 # environment variables, so that they also hold in the processes that tests start.
 os.environ["JAX_PLATFORMS"] = "cpu"
+# Compiling is most of what tests do, and without LLVM's optimisations takes half as long.
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
 )
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 

@@ -199,7 +199,7 @@ def _add_leading(rng, traffic):
         if join is None:
             return
     while True:
-        gap = rng.uniform(9.0, 18.0)
+        gap = rng.uniform(13.0, 28.0)  # A second or two behind it.
         sway = rng.uniform(1.0, 3.0) if rng.random() < 2 / 3 else 0.0
         wave = 2 * math.pi * camera.s / rng.uniform(30, 60) + rng.uniform(0, 6)
         along = camera.s + gap + sway * np.sin(wave)
