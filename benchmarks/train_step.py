@@ -4,7 +4,9 @@
 
 Each case runs in a process of its own, twice: with an empty compilation cache (cold)
 and with the one that left (warm). Times are of the whole step, device and host, after
-two untimed ones; frames are random, which changes no timing.
+two untimed ones; frames are random, which changes no timing. Peak memory is that of the
+device or, on a CPU, of the whole process, compiler included; beside it stands what the
+compiled step needs for its temporaries.
 """
 
 from __future__ import annotations
@@ -30,7 +32,16 @@ PAPER = {
     "networks.width_multiplier": 1.0,
     "networks.motion_width_multiplier": 1.0,
 }
-# Overrides of configs/synthetic.py, by name.
+# Of Lee et al. 2019.
+INSTANCE_PAPER = {
+    "method": "instance_motion",
+    "dataset.size": (256, 832),
+    "networks.width_multiplier": 1.0,
+    "networks.motion_width_multiplier": 1.0,
+    "networks.ego_pose": "conv",
+    "train.batch_size": 4,
+}
+# Overrides of configs/synthetic.py, by name; `method` is one of its variants.
 CASES = {
     "demo": {},
     "demo, two CPU devices": {"train.cpu_devices": 2},
@@ -45,6 +56,12 @@ CASES = {
         "networks.motion_net": "paper",
         "train.batch_size": 16,
     },
+    "instance_motion, demo": {"method": "instance_motion"},
+    "instance_motion, paper size, batch 4": INSTANCE_PAPER,
+    "instance_motion, paper size, batch 4, 2 of 8 slots packed": {
+        **INSTANCE_PAPER,
+        "instance_motion.instance_budget": 2,
+    },
 }
 
 
@@ -53,11 +70,11 @@ def measure(name: str, cache: str, steps: int) -> dict[str, object]:
     sys.path.insert(0, str(ROOT))
     from configs import synthetic
 
-    config = synthetic.get_config()
+    config = synthetic.get_config(str(CASES[name].get("method", "")))
     config.update_from_flattened_dict(CASES[name])
-    from mdm_jax import main
+    from mdm_jax.train import startup
 
-    main.configure_jax(config.train.cpu_devices, cache)
+    startup.configure_jax(config.train.cpu_devices, cache)
     import jax
     import numpy as np
 
@@ -72,13 +89,20 @@ def measure(name: str, cache: str, steps: int) -> dict[str, object]:
     focal = 0.8 * width
     intrinsics = [[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]
     mesh = sharding.make_mesh()
-    arrays = sharding.to_devices(
-        mesh,
-        {
-            "frames": rng.integers(0, 256, (batch, 2, height, width, 3), np.uint8),
-            "intrinsics": np.tile(np.array(intrinsics, np.float32), (batch, 1, 1)),
-        },
-    )
+    clips = (batch, config.dataset.clip_length, height, width)
+    arrays = {
+        "frames": rng.integers(0, 256, (*clips, 3), np.uint8),
+        "intrinsics": np.tile(np.array(intrinsics, np.float32), (batch, 1, 1)),
+    }
+    if config.method == "instance_motion":
+        # Eight instances side by side in every frame, each as wide as high.
+        side = width // 10
+        arrays["instance_labels"] = np.zeros(clips, np.uint8)
+        for i in range(8):
+            left = i * width // 8
+            rows = slice(height - side - 1, height - 1)
+            arrays["instance_labels"][..., rows, left : left + side] = i + 1
+    arrays = sharding.to_devices(mesh, arrays)
     method, adam = methods.create(config), optimizer.create(config)
     layout = sharding.replicated(mesh)
     started = time.perf_counter()
@@ -89,7 +113,10 @@ def measure(name: str, cache: str, steps: int) -> dict[str, object]:
     jax.block_until_ready(state)
     init_seconds = time.perf_counter() - started
     metrics = jax.device_put(
-        step_lib.empty_metrics(step_lib.metric_names(config.loss_weights)), layout
+        step_lib.empty_metrics(
+            step_lib.metric_names(config.loss_weights, method.count_names)
+        ),
+        layout,
     )
     step = step_lib.make_train_step(
         method, adam, loss_weights=config.loss_weights, seed=0
@@ -111,6 +138,7 @@ def measure(name: str, cache: str, steps: int) -> dict[str, object]:
         times.append(time.perf_counter() - started)
     device_peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
     host_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    memory = compiled.memory_analysis()
     flops = (compiled.cost_analysis() or {}).get("flops")
     return {
         "case": name,
@@ -121,6 +149,9 @@ def measure(name: str, cache: str, steps: int) -> dict[str, object]:
         "step_milliseconds_min": 1e3 * min(times[2:]),
         "peak_gigabytes": (device_peak or host_peak) / 2**30,
         "peak_of": "device" if device_peak else "process",
+        "step_temporaries_gigabytes": (
+            memory.temp_size_in_bytes / 2**30 if memory else None
+        ),
         "gigaflops_per_step": flops / 1e9 if flops else None,
     }
 
@@ -168,6 +199,7 @@ def main(argv: list[str]):
         "warm [s]": "compile_seconds_warm",
         "step [ms]": "step_milliseconds",
         "peak [GB]": "peak_gigabytes",
+        "of the step alone [GB]": "step_temporaries_gigabytes",
     }
     table = [list(columns)]
     for result in results:

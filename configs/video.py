@@ -8,6 +8,10 @@ frames, the path of a text file with 4 or 9 numbers, `fov:65` for a horizontal f
 view in degrees, or `learned`. Left out, a `cam.txt` in the folder is read. `learned`
 learns one set of intrinsics for each video (`motion_field.intrinsics=video`).
 
+A folder of videos, or of folders, is one recording each, such as clips of many cameras
+from the web: with `--config.dataset.intrinsics=learned` each has its own camera. Those
+of different sizes are all cut to the shape of `dataset.size`.
+
 `--config.dataset.crop=0,0.2,0,0` cuts away a fifth at the bottom (a bonnet), and
 `--config.dataset.frame_stride=2` pairs every frame with the next but one.
 

@@ -26,16 +26,24 @@ def base_config() -> ConfigDict:
     c.method = "motion_field"
 
     c.dataset = d = ConfigDict()
-    # `synthetic` (rendered on the fly), `video` (image folders and video files), or a
-    # raw data set read where it was unpacked: `cityscapes`, `ddad`, `kitti_odometry`,
-    # `kitti_raw`, `nuscenes`, `struct2depth`, `waymo_v1`, `waymo_v2`.
+    # `synthetic` (rendered on the fly), `video` (image folders and video files),
+    # `prepared` (what datasets/build.py made of any of them), or a raw data set read
+    # where it was unpacked: `cityscapes`, `ddad`, `kitti_odometry`, `kitti_raw`,
+    # `nuscenes`, `struct2depth`, `waymo_v1`, `waymo_v2`.
     d.name = "video"
     # Folder or file with the recordings; unused by `synthetic`.
     d.path = ""
-    # Part of a raw data set: the folder of an official split (`train` of Cityscapes,
-    # `training` of Waymo); `eigen` for all of KITTI raw but the test scenes; `odometry`
-    # for the sequences 00 to 08. Empty for everything there.
+    # Part of a raw data set to train on: the folder of an official split (`train` of
+    # Cityscapes, `training` of Waymo); `eigen` for all of KITTI raw but the test scenes;
+    # `odometry` for the sequences 00 to 08; the path of a published list file. Empty
+    # for everything there.
     d.split = ""
+    # A list file of frames to hold out instead of what the split does: they are never
+    # trained on, and evaluated (see `evaluation.split`).
+    d.held_out = ""
+    # Read depth and camera poses of a raw data set, where it has them: metrics need
+    # them. Depth takes four bytes a pixel in the cache.
+    d.with_truth = True
     # What to do about a broken file of a raw data set: `raise` or `skip` and count.
     d.on_error = "raise"
     # Height and width of the training frames, pixels.
@@ -51,6 +59,15 @@ def base_config() -> ConfigDict:
     # Shares of the original frame cut away (top, bottom, left, right), e.g. a bonnet.
     # Of a raw data set, zeros cut away what is usual there.
     d.crop = (0.0, 0.0, 0.0, 0.0)
+    # Folder with instance masks of the frames, whose ids persist, as
+    # `python -m mdm_jax.annotate` makes them, by the names of the recordings. They take
+    # the place of those of a raw data set, or of the true ones of `synthetic` training
+    # drives. Empty: what the data set has.
+    d.masks = ""
+    # What PNG masks hold: `plain` ids, `class_id` (class * 1000 + id) or `auto`; and the
+    # value of pixels that belong to no object.
+    d.mask_coding = "auto"
+    d.mask_background = 0
     # Where decoded, resized frames are kept; empty: WORKDIR/cache.
     d.cache_dir = ""
     # Synthetic drives: how many and frames in each, to train and to evaluate on, and
@@ -92,6 +109,15 @@ def base_config() -> ConfigDict:
     n.initial_motion_scale = 0.01
     # Depth net: layers of its ResNet encoder, 18, 34 or 50.
     n.encoder_depth = 18
+    # Norms of the ResNet encoders of depth and egomotion: `layer` (Li et al. 2020) or
+    # `batch` (Lee et al.; what ImageNet's weights fit exactly). `batch` wants large
+    # batches, and colours are standardised as ImageNet's.
+    n.norm = "layer"
+    # Weights to begin with: a ResNet in torchvision's layout or a depth net in
+    # monodepth2's (.pth, .safetensors, or a folder with encoder.pth and depth.pth), or
+    # the params.safetensors that `mdm_jax.export` made; empty: random ones. See
+    # `networks/pretrained.py` for what is taken from them.
+    n.init = ""
     # `depth` (Li et al. 2020: transposed convolutions, softplus depth) or `disparity`
     # (Lee et al.: repeated pixels, ELU, reflection, bounded disparity).
     n.depth_decoder = "depth"
@@ -231,6 +257,7 @@ def base_config() -> ConfigDict:
 
     c.evaluation = e = ConfigDict()
     # Held-out drives to evaluate on: `validation` to choose a recipe, `test` to report.
+    # Of a raw data set, where the split has such a part and it is on disk.
     e.split = "test"
     # Ground truth is compared between these depths, metres.
     e.min_depth = 1e-3

@@ -4,21 +4,27 @@ Depth or trajectories, of a trained run or in anybody's files, are measured by a
 protocol; `--protocol=list` explains all of them. With `--output=DIR` the numbers are
 written as JSON and CSV, and a page `report.html` shows them with pictures. Examples:
 
+    python -m mdm_jax.evaluate --protocol=synthetic --workdir=runs/demo --output=out
+    python -m mdm_jax.evaluate --protocol=kitti_eigen --workdir=runs/kitti \\
+        --images=test_images --ground_truth=gt_depths.npz --allow_pickle
     python -m mdm_jax.evaluate --protocol=kitti_eigen --prediction_kind=disparity \\
-        --predictions=disps.npy --ground_truth=gt_depths.npz --allow_pickle \\
-        --output=out
+        --predictions=disps.npy --ground_truth=gt_depths.npz --allow_pickle
     python -m mdm_jax.evaluate --protocol=kitti_odometry \\
         --predictions=results --ground_truth=poses
+
+Without `--images`, a run is evaluated on the held-out drives of its own data set.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import pathlib
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import ml_collections
 import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -34,19 +40,37 @@ from mdm_jax.evaluation import (
     report,
     summary,
 )
-from mdm_jax.train import reporting
-from mdm_jax.visualize import depth_examples, panel, plots
+from mdm_jax.reports import depth_sections, odometry_sections
+from mdm_jax.train import reporting, startup
+
+if TYPE_CHECKING:
+    from mdm_jax.train import restore
 
 _PROTOCOL = flags.DEFINE_string("protocol", None, "Name of a protocol, or `list`.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for numbers and report.html.")
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Experiment file of the run to evaluate."
-)
+
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run to evaluate.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Data and evaluation settings instead of the run's own."
+)
+_STEP = flags.DEFINE_integer("step", None, "Checkpoint of the run; default: newest.")
+_SPLIT = flags.DEFINE_enum(
+    "split", None, ("test", "validation"), "Held-out drives; default: the run's own."
+)
+_MAX_FRAMES = flags.DEFINE_integer(
+    "max_frames", None, "Pairs of frames at most, 0: all; default: the run's own."
+)
+_INTRINSICS = flags.DEFINE_string(
+    "intrinsics", "", "Of the --images of a drive, see config.dataset.intrinsics."
+)
+
 _PREDICTIONS = flags.DEFINE_string(
     "predictions", None, "File or folder of depth maps or trajectories."
 )
 _TRUTH = flags.DEFINE_string("ground_truth", None, "The truth, as file or folder.")
+_IMAGES = flags.DEFINE_string(
+    "images", None, "Folder of images: for a run to predict, else for the pictures."
+)
 _BY_ORDER = flags.DEFINE_bool("pair_by_order", False, "Pair files by order, not name.")
 
 _KIND = flags.DEFINE_enum(
@@ -75,7 +99,6 @@ _CAMERAS = flags.DEFINE_string(
 )
 _MASKS = flags.DEFINE_string("masks", None, "Label maps that tell what moves.")
 _MOVING = flags.DEFINE_list("moving_labels", None, "These labels move; default: not 0.")
-_IMAGES = flags.DEFINE_string("images", None, "Folder of images, for the pictures.")
 _SCALING = flags.DEFINE_enum(
     "scaling", None, protocols.SCALINGS, "Departs from the protocol's scaling."
 )
@@ -90,212 +113,179 @@ _ALLOW_MISSING = flags.DEFINE_bool(
     "allow_missing_frames", False, "Leave out and count frames that are not predicted."
 )
 
-# Pictures of so many of the worst and of the best images, and of so many drives.
-_EXAMPLES = 3
-_MAX_TRAJECTORIES = 8
-
 
 def predictions_of_run(
-    config: ml_collections.ConfigDict | None, workdir: str
+    run: restore.Run, protocol: protocols.DepthProtocol, truth: predictions.Maps
 ) -> predictions.Maps:
-    """Returns the depth that the newest checkpoint of a run predicts.
+    """Returns the depth that a run sees in the images, one for each true map.
 
     Raises:
-        ValueError: always, until runs can be evaluated.
+        ValueError: an image has no truth, or a true map no image; names the first.
     """
-    del config
-    raise ValueError(
-        f"--workdir={workdir}: runs cannot be evaluated here yet; write their depth to"
-        " files and pass these as --predictions"
-    )
+    from mdm_jax.train import run_evaluation
+
+    images = _images(truth)
+    if images is None:
+        raise ValueError("--ground_truth for a run needs --images: what it predicts")
+    return run_evaluation.depth_of_images(run, images, protocol)
 
 
 def evaluate_depth(protocol: protocols.DepthProtocol) -> dict[str, float]:
-    """Measures depth as the flags say; prints, writes and returns the metrics."""
-    inputs = _depth_inputs()
+    """Measures depth maps as the flags say; prints, writes and returns the metrics."""
+    inputs = _depth_inputs(protocol)
     evaluation = depth_evaluation.evaluate(protocol, inputs)
     metrics = evaluation.result()
-    warnings = summary.depth_warnings(protocol, metrics)
-    table = summary.depth_table(metrics)
-    _print(protocol.name, table, warnings)
-    if _OUTPUT.value is None:
-        return metrics
-    by_range = evaluation.by_range()
-    bars = plots.error_by_range(by_range)
-    sections = [
-        report.Section(
-            "Error by true depth",
-            table=summary.records_table(by_range),
-            pictures={"Relative error, and share of the pixels": bars},
+    _report(
+        protocol,
+        metrics,
+        summary.depth_table(metrics),
+        summary.depth_warnings(protocol, metrics),
+        evaluation.rows,
+        lambda: depth_sections.depth(
+            protocol, inputs, evaluation, _images(inputs.truth)
         ),
-        report.Section(
-            "Worst and best images",
-            pictures=_example_pictures(protocol, inputs, evaluation.rows),
-        ),
-    ]
-    _write(protocol, metrics, warnings, table, evaluation.rows, "per_image", sections)
+    )
+    return metrics
+
+
+def evaluate_drives(protocol: protocols.DepthProtocol) -> dict[str, float]:
+    """Measures a run on the drives of its data set, as `evaluate_depth` does.
+
+    Beside depth, all is measured that is known to be true of them.
+    """
+    from mdm_jax.train import run_evaluation
+
+    pairs, result, warnings = run_evaluation.measure_drives(_open_run(), protocol)
+    metrics, depth = result.metrics, result.depth
+    motion = summary.motion_table(metrics)
+    print(f"\n{reporting.format_table('beside depth', motion)}", flush=True)
+    _report(
+        protocol,
+        metrics,
+        summary.depth_table(metrics),
+        summary.depth_warnings(protocol, metrics) + warnings,
+        depth.rows,
+        lambda: [
+            *depth_sections.motion(result),
+            *depth_sections.depth(protocol, pairs.inputs(), depth, pairs.images()),
+        ],
+    )
     return metrics
 
 
 def evaluate_odometry(protocol: protocols.OdometryProtocol) -> dict[str, float]:
     """Measures trajectories as the flags say; prints, writes and returns the metrics."""
-    if _WORKDIR.value is not None:
-        predictions_of_run(_CONFIG.value, _WORKDIR.value)
-    measured, unpredicted = odometry_evaluation.evaluate(
-        protocol,
-        _required(_PREDICTIONS),
-        _required(_TRUTH),
-        times=_TIMES.value,
-        allow_missing=_ALLOW_MISSING.value,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        if _WORKDIR.value is None:
+            paths = _required(_PREDICTIONS), _required(_TRUTH)
+        else:
+            from mdm_jax.train import run_evaluation
+
+            paths = run_evaluation.write_trajectories(
+                _open_run(),
+                pathlib.Path(folder),
+                images=_IMAGES.value,
+                intrinsics=_INTRINSICS.value,
+                truth=_TRUTH.value,
+            )
+        measured, unpredicted = odometry_evaluation.evaluate(
+            protocol,
+            *paths,
+            times=_TIMES.value,
+            allow_missing=_ALLOW_MISSING.value,
+        )
+        if _WORKDIR.value is not None and _OUTPUT.value is not None:
+            kept = f"{_OUTPUT.value}/trajectories"
+            shutil.copytree(paths[0], kept, dirs_exist_ok=True)
     metrics = odometry_evaluation.result(measured)
     rows = odometry_evaluation.rows(measured)
-    warnings = summary.odometry_warnings(protocol, rows, unpredicted)
-    table = summary.odometry_table(metrics, rows)
-    _print(protocol.name, table, warnings)
-    if _OUTPUT.value is not None:
-        sections = _odometry_sections(metrics, measured) if protocol.alignment else []
-        _write(protocol, metrics, warnings, table, rows, "per_sequence", sections)
+    _report(
+        protocol,
+        metrics,
+        summary.odometry_table(metrics, rows),
+        summary.odometry_warnings(protocol, rows, unpredicted),
+        rows,
+        lambda: odometry_sections.odometry(metrics, measured),
+    )
     return metrics
 
 
-def _depth_inputs() -> depth_evaluation.Inputs:
+def _open_run() -> restore.Run:
+    """Returns the run to evaluate, with the settings that the flags change."""
+    from mdm_jax.train import run_evaluation
+
+    return run_evaluation.open_run(
+        _required(_WORKDIR),
+        config=_CONFIG.value,
+        step=_STEP.value,
+        split=_SPLIT.value,
+        max_frames=_MAX_FRAMES.value,
+    )
+
+
+def _depth_inputs(protocol: protocols.DepthProtocol) -> depth_evaluation.Inputs:
     """Returns the maps that the flags name, in the order of the truth."""
-    convert = None
-    png_unit = _TRUTH_PNG_UNIT.value
-    if _CAMERAS.value is not None:
-        convert, png_unit = ground_truth.from_cityscapes(_CAMERAS.value), 1
-    elif _POINTS.value is not None:
-        height, width = _integers(_SIZE, 2)
-        convert = ground_truth.from_points((height, width), order=_POINTS.value)
-    truth = predictions.open_maps(
+    truth = ground_truth.open_truth(
         _required(_TRUTH),
-        png_unit=png_unit,
+        png_unit=_TRUTH_PNG_UNIT.value,
+        points=_POINTS.value,
+        size=_integers(_SIZE, 2) if _POINTS.value else None,
+        cameras=_CAMERAS.value,
         allow_pickle=_PICKLE.value,
-        convert=convert,
     )
     if _WORKDIR.value is not None:
-        maps = predictions_of_run(_CONFIG.value, _WORKDIR.value)
+        kind, maps = "depth", predictions_of_run(_open_run(), protocol, truth)
     else:
-        maps = predictions.open_maps(
-            _required(_PREDICTIONS),
-            png_unit=_PNG_UNIT.value,
-            allow_pickle=_PICKLE.value,
-        )
-    if _INDICES.value is not None:
-        maps = maps.chosen([int(i) for i in np.load(_INDICES.value).ravel()])
+        kind, maps = _KIND.value, _open_predictions(truth)
     labels = None
     if _MASKS.value is not None:
         labels = predictions.open_maps(_MASKS.value, labels=True)
         labels = predictions.paired(labels, truth, by_order=_BY_ORDER.value)
-    return depth_evaluation.Inputs(
-        truth,
-        predictions.paired(maps, truth, by_order=_BY_ORDER.value),
-        _KIND.value,
-        labels,
-        _integers(_MOVING) if _MOVING.value else (),
-    )
+    moving = _integers(_MOVING) if _MOVING.value else ()
+    return depth_evaluation.Inputs(truth, maps, kind, labels, moving)
 
 
-def _example_pictures(
-    protocol: protocols.DepthProtocol,
-    inputs: depth_evaluation.Inputs,
-    rows: Sequence[Mapping[str, Any]],
-) -> dict[str, np.ndarray]:
-    """Returns panels of the images with the largest and the least errors."""
-    images = None
-    if _IMAGES.value is not None:
-        images = predictions.open_images(_IMAGES.value)
-        images = predictions.paired(
-            images, inputs.truth, by_order=_BY_ORDER.value or not inputs.truth.named
-        )
-    order = [i for i, row in enumerate(rows) if "abs_rel" in row]
-    order.sort(key=lambda i: -rows[i]["abs_rel"])
-    chosen = {"Worst": order[:_EXAMPLES]}
-    if len(order) > _EXAMPLES:
-        chosen["Best"] = order[_EXAMPLES:][-_EXAMPLES:][::-1]
-    pictures = {}
-    for title, indices in chosen.items():
-        panel_rows = []
-        for i in indices:
-            maps = depth_comparison.seen(
-                protocol,
-                inputs.predictions.places[i],
-                inputs.truth.read(i),
-                inputs.predictions.read(i),
-                kind=inputs.kind,
-            )
-            panel_rows.append(
-                depth_examples.row(
-                    maps.truth,
-                    maps.depth * rows[i]["factor"],
-                    maps.counted,
-                    image=None if images is None else images.read(i),
-                )
-            )
-        labels = [
-            f"{rows[i]['name']}: Abs Rel {rows[i]['abs_rel']:.4f}" for i in indices
-        ]
-        pictures[f"{title} images"] = panel.render(panel_rows, labels=labels)
-    return pictures
+def _open_predictions(truth: predictions.Maps) -> predictions.Maps:
+    """Returns the predicted maps that the flags name, in the order of the truth."""
+    path, unit = _required(_PREDICTIONS), _PNG_UNIT.value
+    maps = predictions.open_maps(path, png_unit=unit, allow_pickle=_PICKLE.value)
+    if _INDICES.value is not None:
+        maps = maps.chosen([int(i) for i in np.load(_INDICES.value).ravel()])
+    return predictions.paired(maps, truth, by_order=_BY_ORDER.value)
 
 
-def _odometry_sections(
-    metrics: Mapping[str, float], measured: Sequence[odometry_evaluation.Measured]
-) -> list[report.Section]:
-    pictures = {
-        f"Sequence {one.name} from above, aligned": plots.trajectory(
-            one.true, one.aligned
-        )
-        for one in measured[:_MAX_TRAJECTORIES]
-        if one.aligned is not None
-    }
-    by_length = odometry_evaluation.by_length(measured)
-    sections = [
-        report.Section("Every alignment", table=summary.alignment_table(metrics)),
-        report.Section("Trajectories", pictures=pictures),
-    ]
-    if by_length:
-        curves = {"Mean errors of all stretches": plots.error_by_length(by_length)}
-        table = summary.records_table(by_length)
-        sections.append(report.Section("Error by length", table=table, pictures=curves))
-    return sections
+def _images(truth: predictions.Maps) -> predictions.Maps | None:
+    """Returns the images that the flags name, in the order of the truth."""
+    if _IMAGES.value is None:
+        return None
+    images = predictions.open_images(_IMAGES.value)
+    return predictions.paired(images, truth, by_order=_BY_ORDER.value)
 
 
-def _write(
+def _report(
     protocol: protocols.Protocol,
     metrics: Mapping[str, float],
-    warnings: Sequence[str],
     table: summary.Table,
+    warnings: Sequence[str],
     rows: Sequence[Mapping[str, Any]],
-    rows_name: str,
-    sections: Sequence[report.Section],
+    sections: Callable[[], Sequence[report.Section]],
 ):
-    settings = [["setting", "value"], *map(list, protocol.settings().items())]
-    page = report.write(
-        _required(_OUTPUT),
-        title=f"Evaluation: {protocol.name}",
-        metrics=metrics,
-        protocol=dataclasses.asdict(protocol) | {"warnings": list(warnings)},
-        rows=rows,
-        rows_name=rows_name,
-        sections=[
-            report.Section("Result", warnings=warnings, table=table),
-            *sections,
-            report.Section(
-                "Protocol",
-                text=[protocol.source, f"Command: {' '.join(sys.argv[1:])}"],
-                table=settings,
-            ),
-        ],
-    )
-    logging.info("Report: %s", page)
-
-
-def _print(title: str, table: summary.Table, warnings: Sequence[str]):
-    print(f"\n{reporting.format_table(title, table)}\n", flush=True)
+    """Prints what was measured and, with `--output`, writes it."""
+    print(f"\n{reporting.format_table(protocol.name, table)}\n", flush=True)
     for warning in warnings:
         logging.warning("%s", warning)
+    if _OUTPUT.value is not None:
+        page = report.write_evaluation(
+            _OUTPUT.value,
+            protocol=protocol,
+            metrics=metrics,
+            warnings=warnings,
+            table=table,
+            rows=rows,
+            sections=sections(),
+            command=" ".join(sys.argv[1:]),
+        )
+        logging.info("Report: %s", page)
 
 
 def _required(flag: flags.FlagHolder) -> str:
@@ -306,23 +296,22 @@ def _required(flag: flags.FlagHolder) -> str:
     return flag.value
 
 
-def _integers(flag: flags.FlagHolder, count: int | None = None) -> list[int]:
-    try:
-        values = [int(word) for word in flag.value or ()]
-    except ValueError:
-        values = []
-    if not values or count not in (None, len(values)):
+def _integers(flag: flags.FlagHolder, count: int | None = None) -> tuple[int, ...]:
+    words = flag.value or ()
+    if not all(map(str.isdigit, words)) or len(words) != (count or len(words) or 1):
         raise ValueError(
-            f"--{flag.name} expects {count or 'some'} whole numbers with commas between"
-            f" them, got {','.join(flag.value or ())!r}"
+            f"--{flag.name} expects {count or 'some'} whole numbers with commas, got"
+            f" {','.join(words)!r}"
         )
-    return values
+    return tuple(map(int, words))
 
 
 def main(argv: list[str]):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
     logging.set_verbosity(logging.INFO)
+    startup.quiet_libraries()
+    startup.configure_jax(1, "")
     if _PROTOCOL.value == "list":
         for title, table in protocols.tables().items():
             print(f"\n{reporting.format_table(title, table)}")
@@ -332,10 +321,15 @@ def main(argv: list[str]):
         return
     try:
         protocol = protocols.get(_required(_PROTOCOL))
+        if _WORKDIR.value is not None and _PREDICTIONS.value is not None:
+            raise ValueError("--workdir or --predictions: only one can be evaluated")
         if isinstance(protocol, protocols.DepthProtocol):
             if _SCALING.value is not None:
                 protocol = dataclasses.replace(protocol, scaling=_SCALING.value)
-            evaluate_depth(protocol)
+            if _WORKDIR.value is not None and not (_IMAGES.value or _TRUTH.value):
+                evaluate_drives(protocol)
+            else:
+                evaluate_depth(protocol)
         else:
             if _ALIGNMENT.value is not None:
                 protocol = dataclasses.replace(protocol, alignment=_ALIGNMENT.value)

@@ -11,14 +11,13 @@ batch size is that of all hosts together.
 
 from __future__ import annotations
 
-import logging as std_logging
-import os
-import pathlib
 import sys
 
 import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
+
+from mdm_jax.train import startup
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment file, such as configs/synthetic.py or ...py:long."
@@ -31,50 +30,15 @@ _MULTIHOST = flags.DEFINE_bool(
 )
 
 
-def configure_jax(cpu_devices: int, compilation_cache: str):
-    """Sets what must be set before JAX starts its devices.
-
-    Args:
-        cpu_devices: XLA devices a CPU is split into; no effect on accelerators.
-        compilation_cache: folder; empty for the user's cache folder.
-    """
-    if cpu_devices > 1 and "host_platform_device_count" not in os.environ.get(
-        "XLA_FLAGS", ""
-    ):
-        jax.config.update("jax_num_cpu_devices", cpu_devices)
-    cache = compilation_cache or str(
-        pathlib.Path(
-            os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"),
-            "mdm_jax",
-            "xla",
-        )
-    )
-    jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-
-def quiet_libraries():
-    """Leaves of the libraries' log only what goes wrong."""
-
-    def ours_or_serious(record: std_logging.LogRecord) -> bool:
-        noisy = ("orbax", "jax", "grain")
-        parts = pathlib.PurePath(record.pathname).parts
-        return record.levelno >= std_logging.WARNING or not any(
-            part in noisy for part in parts if part != "mdm_jax"
-        )
-
-    logging.get_absl_handler().addFilter(ours_or_serious)
-
-
 def main(argv: list[str]):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
     logging.set_verbosity(logging.INFO)
-    quiet_libraries()
+    startup.quiet_libraries()
     config, workdir = _CONFIG.value, _WORKDIR.value
     if workdir is None:
         raise app.UsageError("--workdir is missing: the folder of the run")
-    configure_jax(config.train.cpu_devices, config.train.compilation_cache)
+    startup.configure_jax(config.train.cpu_devices, config.train.compilation_cache)
     if _MULTIHOST.value:
         jax.distributed.initialize()
     # Imported here: some of these modules ask JAX for its devices.

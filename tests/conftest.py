@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import os
 import pathlib
+import sys
 import time
 
 import jaxtyping
@@ -62,6 +65,30 @@ def sample_data() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"no sample data in {folder}; MDM_SAMPLE_DATA names its folder")
     return folder
+
+
+@pytest.fixture
+def import_command(monkeypatch):
+    """Imports a command of the package, with flags of its own: they share names."""
+    from ml_collections import config_flags
+
+    def load(name):
+        values, module = flags.FlagValues(), f"mdm_jax.{name}"
+        with monkeypatch.context() as patch:
+            for library in (flags, config_flags):
+                names = {d for d in vars(library) if d.startswith("DEFINE_")}
+                # This one is called by the others, with their flags.
+                for define in names - {"DEFINE_flag"}:
+                    own = functools.partial(
+                        getattr(library, define), flag_values=values
+                    )
+                    patch.setattr(library, define, own)
+            patch.delitem(sys.modules, module, raising=False)
+            command = importlib.import_module(module)
+        sys.modules.pop(module, None)
+        return command, values
+
+    return load
 
 
 @pytest.fixture

@@ -7,10 +7,16 @@ import pathlib
 import subprocess
 import sys
 
+import cv2
+import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
+from mdm_jax import methods
 from mdm_jax.evaluation import protocols, trajectory_files
+from mdm_jax.structs import batch_from_arrays
+from mdm_jax.train import checkpoint, preflight
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -92,6 +98,85 @@ def test_trajectories_are_evaluated_and_reported(tmp_path):
         assert metrics[f"odometry/{name}"] >= 0
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 2
+
+
+@pytest.fixture
+def untrained_run(tiny_config, tmp_path):
+    """Folder of a run on rendered drives with a checkpoint of random parameters."""
+    config, workdir = tiny_config, tmp_path / "run"
+    config.dataset.name = "synthetic"
+    config.dataset.size = (32, 64)
+    config.dataset.num_drives = config.dataset.num_evaluation_drives = 1
+    config.dataset.frames_per_drive = config.dataset.frames_per_evaluation_drive = 6
+    config.evaluation.batch_size = 2
+    method = methods.create(config)
+    variables = jax.eval_shape(
+        lambda arrays: method.init(jax.random.key(0), batch_from_arrays(arrays)),
+        preflight.clip_shapes(config),
+    )
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(
+        lambda leaf: rng.normal(0, 0.05, leaf.shape).astype(np.float32),
+        variables["params"],
+    )
+    checkpoint.prepare_workdir(workdir, config)
+    checkpoint.keep_settled(workdir, config)
+    with ocp.CheckpointManager(workdir / "checkpoints") as manager:
+        state = {"params": params, "model_state": {}, "opt_state": {}}
+        manager.save(7, args=ocp.args.Composite(state=ocp.args.StandardSave(state)))
+    return workdir
+
+
+def test_a_run_is_evaluated_on_its_drives_and_reported(untrained_run, tmp_path):
+    done = _evaluate(
+        "--protocol=synthetic",
+        f"--workdir={untrained_run}",
+        f"--output={tmp_path}/out",
+        "--max_frames=4",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "motion F1" in done.stdout and "4 of 5 pairs of frames" in done.stderr
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["depth/num_images"] == 4
+    for name in (
+        *(f"depth/{name}" for name in ("abs_rel", "rmse_log", "a3", "scale_spread")),
+        "moving/abs_rel",
+        "static/abs_rel",
+        "moving/hole_rate",
+        "egomotion/translation_error",
+        "motion/iou",
+        "motion/f1",
+        "motion/best_iou",
+        "objects/num",
+        "optical_flow/epe",
+        "scene_flow/epe_m",
+    ):
+        assert np.isfinite(metrics[name]), name
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    # Scores over thresholds, errors by depth, and the worst and the best images.
+    assert page.count("data:image/png;base64,") == 4
+
+
+def test_a_run_is_evaluated_on_images_of_any_size(untrained_run, tmp_path):
+    rng = np.random.default_rng(0)
+    for folder in ("images", "truth"):
+        (tmp_path / folder).mkdir()
+    for name in ("a", "b", "c"):
+        image = rng.integers(0, 255, (37, 124, 3)).astype(np.uint8)
+        cv2.imwrite(f"{tmp_path}/images/{name}.jpg", image)
+        depth = rng.uniform(256 * 5, 256 * 70, (37, 124)).astype(np.uint16)
+        cv2.imwrite(f"{tmp_path}/truth/{name}.png", depth)
+    done = _evaluate(
+        "--protocol=kitti_eigen",
+        f"--workdir={untrained_run}",
+        f"--images={tmp_path}/images",
+        f"--ground_truth={tmp_path}/truth",
+        f"--output={tmp_path}/out",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 images of the 697 of kitti_eigen" in done.stderr
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["depth/num_images"] == 3 and metrics["depth/abs_rel"] > 0.1
 
 
 def test_mistakes_get_one_line_that_says_what_to_do(tmp_path):

@@ -19,6 +19,7 @@ LAYERS = (
     ("losses", "input_pipeline"),
     ("methods", "annotation"),
     ("evaluation", "visualize"),
+    ("prediction", "reports"),
     ("train",),
     ("main", "evaluate", "predict", "export", "annotate"),
 )

@@ -28,10 +28,12 @@ def _train(*arguments):
 
 
 @pytest.mark.parametrize("multihost", [False, True])
-def test_hosts_find_each_other_before_training(monkeypatch, tmp_path, multihost):
-    from mdm_jax import main
+def test_hosts_find_each_other_before_training(
+    monkeypatch, tmp_path, import_command, multihost
+):
     from mdm_jax.train import loop
 
+    main, _ = import_command("main")
     calls = []
     flags = {
         "_CONFIG": config_lib.base_config(),
@@ -41,7 +43,7 @@ def test_hosts_find_each_other_before_training(monkeypatch, tmp_path, multihost)
     for name, value in flags.items():
         monkeypatch.setattr(main, name, types.SimpleNamespace(value=value))
     for name in ("configure_jax", "quiet_libraries"):
-        monkeypatch.setattr(main, name, lambda *_: None)
+        monkeypatch.setattr(main.startup, name, lambda *_: None)
     monkeypatch.setattr(
         main.jax.distributed, "initialize", lambda: calls.append("initialize")
     )

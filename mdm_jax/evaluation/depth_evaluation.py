@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tqdm
 from absl import logging
 
 from mdm_jax.evaluation import depth_comparison
@@ -62,6 +63,20 @@ class Inputs:
             moving=moving,
         )
 
+    def seen(self, protocol: DepthProtocol, index: int) -> depth_comparison.Seen:
+        """Returns the maps of an image that are compared.
+
+        Raises:
+            ValueError: see `depth_comparison.compared`.
+        """
+        return depth_comparison.seen(
+            protocol,
+            self.predictions.places[index],
+            self.truth.read(index),
+            self.predictions.read(index),
+            kind=self.kind,
+        )
+
 
 def evaluate(protocol: DepthProtocol, inputs: Inputs) -> DepthEvaluation:
     """Returns the evaluation of all images, read one at a time.
@@ -71,20 +86,50 @@ def evaluate(protocol: DepthProtocol, inputs: Inputs) -> DepthEvaluation:
     Raises:
         ValueError: see `depth_comparison.compared`.
     """
-    count = len(inputs.truth)
-    scale = None
-    if protocol.scaling == "global":
-        pixels = (inputs.compared(protocol, i) for i in range(count))
-        scales = [
-            depth_comparison.scale_of(protocol, p) for p in pixels if p.truth.size
-        ]
-        scale = float(np.median(scales)) if scales else 1.0
-    evaluation = DepthEvaluation(protocol, scale=scale)
-    for index in range(count):
+    evaluation = begin(protocol, inputs)
+    for index in progress(len(inputs.truth)):
         evaluation.add(inputs.truth.names[index], inputs.compared(protocol, index))
-        if (index + 1) % _LOG_EVERY == 0:
-            logging.info("%d of %d images", index + 1, count)
     return evaluation
+
+
+def begin(protocol: DepthProtocol, inputs: Inputs) -> DepthEvaluation:
+    """Returns an evaluation without any image, with the scale if it is global.
+
+    The arguments and errors are those of `evaluate`.
+    """
+    if protocol.scaling != "global":
+        return DepthEvaluation(protocol)
+    pixels = (inputs.compared(protocol, i) for i in progress(len(inputs.truth)))
+    scales = [depth_comparison.scale_of(protocol, p) for p in pixels if p.truth.size]
+    return DepthEvaluation(protocol, scale=float(np.median(scales)) if scales else 1.0)
+
+
+def progress(num_images: int) -> Iterator[int]:
+    """Yields the numbers of images; shows a bar on a terminal, elsewhere log lines."""
+    # None: only where there is a terminal.
+    with tqdm.tqdm(total=num_images, unit="image", disable=None, leave=False) as bar:
+        for index in range(num_images):
+            yield index
+            bar.update()
+            if bar.disable and (index + 1) % _LOG_EVERY == 0:
+                logging.info("%d of %d images", index + 1, num_images)
+
+
+def examples(rows: Sequence[Mapping[str, Any]], *, count: int) -> dict[str, list[int]]:
+    """Returns the images with the largest and, of the others, the least errors.
+
+    Args:
+        rows: of an evaluation.
+        count: of each kind, at most.
+
+    Returns:
+        Indices of rows by `Worst` and, where any are left, `Best`, the extreme ones
+        first.
+    """
+    order = [i for i, row in enumerate(rows) if "abs_rel" in row]
+    order.sort(key=lambda i: -rows[i]["abs_rel"])
+    chosen = {"Worst": order[:count], "Best": order[count:][-count:][::-1]}
+    return {title: indices for title, indices in chosen.items() if indices}
 
 
 class DepthEvaluation:

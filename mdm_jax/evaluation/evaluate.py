@@ -106,7 +106,7 @@ def frame_pairs(
 
 
 def predict_pairs(
-    predict: Callable[..., dict[str, jax.Array]],
+    predict: Callable[..., Mapping[str, jax.Array]],
     recordings: Sequence[Recording],
     pairs: Sequence[tuple[int, int]],
     *,

@@ -8,13 +8,50 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
 
+from mdm_jax.evaluation import predictions
+
 # Order of the columns in lists of points: of KITTI exporters; of Waymo and nuScenes.
 POINTS = ("row_column_depth", "x_y_depth")
+
+
+def open_truth(
+    path: str | os.PathLike[str],
+    *,
+    png_unit: float = 1 / 256,
+    points: str | None = None,
+    size: Sequence[int] | None = None,
+    cameras: str | None = None,
+    allow_pickle: bool = False,
+) -> predictions.Maps:
+    """Returns the true depth found at a path, in metres.
+
+    Args:
+        path: see `predictions.open_maps`.
+        png_unit: metres of a step of a 16-bit PNG.
+        points: order of the columns where the truth is lists of points.
+        size: (height, width) that points belong to.
+        cameras: folder of the cameras where the truth is disparity of Cityscapes.
+        allow_pickle: see `predictions.open_maps`.
+
+    Raises:
+        ValueError: see `predictions.open_maps`; or points without a size.
+    """
+    convert = None
+    if cameras is not None:
+        convert, png_unit = from_cityscapes(cameras), 1
+    elif points is not None:
+        if size is None:
+            raise ValueError("points need the size of their images, height and width")
+        height, width = size
+        convert = from_points((height, width), order=points)
+    return predictions.open_maps(
+        path, png_unit=png_unit, allow_pickle=allow_pickle, convert=convert
+    )
 
 
 def from_points(

@@ -17,6 +17,7 @@ from mdm_jax.evaluation import depth_metrics as depth_lib
 from mdm_jax.evaluation import motion_metrics
 from mdm_jax.evaluation.evaluate import FramePair
 from mdm_jax.input_pipeline import recording as recording_lib
+from mdm_jax.input_pipeline.recording import Recording
 
 Maps = Mapping[str, np.ndarray]
 
@@ -46,13 +47,32 @@ class _Means:
         return {name: float(s / n) for name, (s, n) in self._sums.items() if n}
 
 
-class Truth:
-    """Depth, egomotion and object motion, of recordings that hold the truth of them.
+def knows_truth(recording: Recording) -> bool:
+    """Returns whether `Truth` finds something to measure."""
+    return recording.depth is not None or recording.world_from_camera is not None
 
-    Depth is measured over all pixels (`depth/`) and over `moving/` and `static/` ones;
-    `moving/hole_rate` is the share of moving pixels that are put more than three times
-    too far away. Image-independent maps are measured alike and the best of them is
-    reported as `baseline/...`.
+
+def knows_object_motion(recording: Recording) -> bool:
+    """Returns whether it is known which pixels move by themselves, and how."""
+    needed = (
+        recording.depth,
+        recording.intrinsics,
+        recording.world_from_camera,
+        recording.instance_labels,
+        recording.world_from_object,
+    )
+    return all(known is not None for known in needed)
+
+
+class Truth:
+    """Depth, egomotion and object motion, as far as recordings hold the truth of them.
+
+    Depth is measured over all pixels (`depth/`) and, where object motion is known, over
+    `moving/` and `static/` ones; `moving/hole_rate` is the share of moving pixels that
+    are put more than three times too far away. Where only instances are known, it is
+    measured over their pixels (`instances/`) and the rest (`background/`).
+    Image-independent maps are measured alike and the best of them is reported as
+    `baseline/...`.
     """
 
     def __init__(
@@ -73,6 +93,7 @@ class Truth:
         self._means = _Means()
         self._scales: list[float] = []
         self._motion = motion_metrics.MotionCounts()
+        self._knows_motion = False
         self._true_poses: list[np.ndarray] = []
         self._rotations: list[np.ndarray] = []
         self._translations: list[np.ndarray] = []
@@ -80,23 +101,35 @@ class Truth:
     def add(self, pair: FramePair):
         """Takes a pair into account; where no depth is valid, only its egomotion."""
         recording, prediction = pair.recording, pair.prediction
-        self._true_poses.append(
-            recording_lib.camera_motion(recording, pair.index, pair.source_index)
-        )
-        self._rotations.append(prediction["rotation"])
-        self._translations.append(prediction["translation"])
+        if recording.world_from_camera is not None:
+            self._true_poses.append(
+                recording_lib.camera_motion(recording, pair.index, pair.source_index)
+            )
+            self._rotations.append(prediction["rotation"])
+            self._translations.append(prediction["translation"])
+        if recording.depth is None:
+            return
         truth = pair.true_depth()
         valid = depth_lib.valid_pixels(truth, **self._range)
         if not valid.any():
             return
-        moving = recording_lib.moving_mask(recording, pair.index, pair.source_index)
-        length = np.linalg.norm(prediction["residual"], axis=-1)
-        self._motion.add(length, moving, valid)
-
-        scale = self._add_depth("", truth, prediction["depth"], valid, moving)
+        moving = None
+        parts = {"depth": valid}
+        if knows_object_motion(recording):
+            moving = recording_lib.moving_mask(recording, pair.index, pair.source_index)
+            parts |= {"moving": valid & moving, "static": valid & ~moving}
+        elif recording.instance_labels is not None:
+            instances = np.asarray(recording.instance_labels[pair.index]) > 0
+            parts |= {"instances": valid & instances, "background": valid & ~instances}
+        scale = self._add_depth("", truth, prediction["depth"], parts)
         self._scales.append(scale)
         for name, depth in self._baselines.items():
-            self._add_depth(f"baseline/{name}/", truth, depth, valid, moving)
+            self._add_depth(f"baseline/{name}/", truth, depth, parts)
+        if moving is None:
+            return
+        self._knows_motion = True
+        length = np.linalg.norm(prediction["residual"], axis=-1)
+        self._motion.add(length, moving, valid)
         hole = (scale * prediction["depth"] > 3 * truth)[valid & moving]
         if hole.size:
             self._means.add("moving/hole_rate", float(hole.mean()), hole.size)
@@ -106,16 +139,11 @@ class Truth:
         prefix: str,
         truth: np.ndarray,
         depth: np.ndarray,
-        valid: np.ndarray,
-        moving: np.ndarray,
+        parts: Maps,
     ) -> float:
-        """Adds the metrics of a depth map; returns the scale it needed."""
-        scale = depth_lib.median_scale(truth, depth, valid)
-        for part, mask in (
-            ("depth", valid),
-            ("moving", valid & moving),
-            ("static", valid & ~moving),
-        ):
+        """Adds the metrics of a depth map over each part; returns the scale it needed."""
+        scale = depth_lib.median_scale(truth, depth, parts["depth"])
+        for part, mask in parts.items():
             if mask.any():
                 metrics = depth_lib.depth_metrics(
                     truth, scale * depth, mask, **self._range
@@ -125,7 +153,7 @@ class Truth:
         return scale
 
     def result(self) -> dict[str, float]:
-        """Returns the metrics; the keys say what is measured."""
+        """Returns the metrics of what is known; the keys say what is measured."""
         result = self._means.result()
         if self._scales:
             result["depth/scale"] = float(np.mean(self._scales))
@@ -133,17 +161,20 @@ class Truth:
                 float(np.std(self._scales)) / result["depth/scale"]
             )
         result["depth/num_images"] = len(self._scales)
-        result.setdefault("moving/hole_rate", 0.0)
         result |= _best_baseline(result, tuple(self._baselines))
-        translations = np.stack(self._translations)
-        egomotion = motion_metrics.egomotion_metrics(
-            np.stack(self._true_poses), np.stack(self._rotations), translations
-        )
-        result |= {f"egomotion/{name}": value for name, value in egomotion.items()}
-        # Residual motion counts as moving in units of the prediction's own mean step.
-        mean_step = float(np.mean(np.linalg.norm(translations, axis=-1)))
-        result["motion/iou"] = self._motion.iou(self._motion_threshold * mean_step)
-        result["motion/iou_all_moving"] = self._motion.iou_all_moving()
+        if self._true_poses:
+            egomotion = motion_metrics.egomotion_metrics(
+                np.stack(self._true_poses),
+                np.stack(self._rotations),
+                np.stack(self._translations),
+            )
+            result |= {f"egomotion/{name}": value for name, value in egomotion.items()}
+        if self._knows_motion:
+            result.setdefault("moving/hole_rate", 0.0)
+            # Residual motion counts as moving in units of the prediction's own mean step.
+            mean_step = float(np.mean(np.linalg.norm(self._translations, axis=-1)))
+            result["motion/iou"] = self._motion.iou(self._motion_threshold * mean_step)
+            result["motion/iou_all_moving"] = self._motion.iou_all_moving()
         return result
 
 
@@ -221,6 +252,8 @@ def _best_baseline(
         ("depth", "abs_rel"),
         ("moving", "moving_abs_rel"),
         ("static", "static_abs_rel"),
+        ("instances", "instances_abs_rel"),
+        ("background", "background_abs_rel"),
     ):
         errors = [result.get(f"baseline/{name}/{part}/abs_rel") for name in names]
         known = [error for error in errors if error is not None]

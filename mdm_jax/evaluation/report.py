@@ -23,6 +23,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from mdm_jax.evaluation import protocols
+
 Row = Mapping[str, Any]
 
 _STYLE = """
@@ -88,6 +90,44 @@ def write(
     page = folder / "report.html"
     _put(page, page_text(title, sections))
     return page
+
+
+def write_evaluation(
+    folder: str | os.PathLike[str],
+    *,
+    protocol: protocols.Protocol,
+    metrics: Mapping[str, float],
+    warnings: Sequence[str],
+    table: Sequence[Sequence[Any]],
+    rows: Sequence[Row],
+    sections: Sequence[Section],
+    command: str,
+) -> pathlib.Path:
+    """Writes what was measured by a protocol; returns the path of the page.
+
+    Args:
+        folder: see `write`.
+        protocol: that was followed.
+        metrics: flat.
+        warnings: what to be careful about.
+        table: the main one.
+        rows: see `write`.
+        sections: between the main table and what says how it was measured.
+        command: that was given.
+    """
+    of_depth = isinstance(protocol, protocols.DepthProtocol)
+    first = Section("Result", warnings=warnings, table=table)
+    settings = [["setting", "value"], *map(list, protocol.settings().items())]
+    text = [protocol.source, f"Command: {command}"]
+    return write(
+        folder,
+        title=f"Evaluation: {protocol.name}",
+        metrics=metrics,
+        protocol=dataclasses.asdict(protocol) | {"warnings": list(warnings)},
+        rows=rows,
+        rows_name="per_image" if of_depth else "per_sequence",
+        sections=[first, *sections, Section("Protocol", text=text, table=settings)],
+    )
 
 
 def csv_text(rows: Sequence[Row]) -> str:

@@ -37,6 +37,37 @@ _ODOMETRY_COLUMNS = {
     "num_frames": "frames",
     "num_missing": "missing",
 }
+# Metrics of a run beside depth, and what to compare them with.
+_MOTION_ROWS = (
+    ("best map without the image, Abs Rel", "baseline/abs_rel", None),
+    ("moving: the same", "baseline/moving_abs_rel", None),
+    (
+        "egomotion translation error",
+        "egomotion/translation_error",
+        "egomotion/constant_velocity_error",
+    ),
+    ("egomotion direction [deg]", "egomotion/direction_deg", None),
+    ("egomotion rotation [deg]", "egomotion/rotation_deg", None),
+    ("motion IoU", "motion/iou", "motion/iou_all_moving"),
+    ("motion F1", "motion/f1", None),
+    ("motion IoU, best threshold", "motion/best_iou", None),
+    ("motion F1, best threshold", "motion/best_f1", None),
+    ("object direction [deg]", "objects/direction_deg", None),
+    ("object magnitude, relative error", "objects/magnitude_error", None),
+    ("at camera speed: share > 3x too far", "objects/following_hole_rate", None),
+    ("optical flow end-point error [pixels]", "optical_flow/epe", None),
+    ("optical flow, moving", "optical_flow/moving_epe", None),
+    ("optical flow, outliers", "optical_flow/outlier_rate", None),
+    ("scene flow end-point error [m]", "scene_flow/epe_m", None),
+    ("scene flow, moving", "scene_flow/moving_epe_m", None),
+    ("scene flow, outliers", "scene_flow/outlier_rate", None),
+    ("focal length, relative error", "intrinsics/focal_relative_error", None),
+    (
+        "colour error, warped",
+        "reconstruction/colour_error",
+        "reconstruction/unwarped_colour_error",
+    ),
+)
 # What the scale of a snippet can hide.
 _DOUBTFUL = {
     "still": "are predicted not to move: their error is the true way",
@@ -69,6 +100,19 @@ def depth_table(metrics: Mapping[str, float]) -> Table:
     ):
         if key in metrics:
             table.append([label, metrics[key], *filled])
+    return table
+
+
+def motion_table(metrics: Mapping[str, float]) -> Table:
+    """Returns what is measured beside depth: the names of the columns alone if nothing.
+
+    The last column tells what a constant velocity, all pixels moving, or no warp gives.
+    """
+    table: Table = [["metric", "reached", "without motion nets"]]
+    for label, key, reference in _MOTION_ROWS:
+        if key in metrics:
+            beside = None if reference is None else metrics.get(reference)
+            table.append([label, metrics[key], beside])
     return table
 
 

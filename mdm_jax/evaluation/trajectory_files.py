@@ -112,7 +112,54 @@ def write_kitti(
     rows = [" ".join(f"{x:.9g}" for x in pose[:3].reshape(-1)) for pose in poses]
     if frames is not None:
         rows = [f"{i} {row}" for i, row in zip(frames, rows, strict=True)]
-    pathlib.Path(path).write_text("\n".join(rows) + "\n", encoding="utf-8")
+    _write(path, rows)
+
+
+def write_tum(
+    path: str | os.PathLike[str],
+    poses: Float[np.ndarray, "n 4 4"],
+    *,
+    times: Sequence[float] | Float[np.ndarray, " n"],
+):
+    """Writes poses in TUM's form.
+
+    Args:
+        path: of the file.
+        poses: `world_from_camera`.
+        times: seconds.
+    """
+    rows = [
+        " ".join(f"{x:.9g}" for x in (*pose[:3, 3], *_quaternion(pose[:3, :3])))
+        for pose in poses
+    ]
+    rows = [f"{time:.6f} {row}" for time, row in zip(times, rows, strict=True)]
+    _write(path, rows)
+
+
+def _write(path: str | os.PathLike[str], rows: Sequence[str]):
+    """Writes a file that is never seen half written; makes its folder."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _quaternion(rotation: np.ndarray) -> np.ndarray:
+    """Returns x, y, z, w of a rotation matrix, w not negative."""
+    (a, b, c), (d, e, f), (g, h, i) = rotation
+    # 4 q q^T, of which the row of the largest element is the most exact.
+    products = np.array(
+        [
+            [1 + a - e - i, b + d, c + g, h - f],
+            [b + d, 1 - a + e - i, f + h, c - g],
+            [c + g, f + h, 1 - a - e + i, d - b],
+            [h - f, c - g, d - b, 1 + a + e + i],
+        ]
+    )
+    row = products[np.argmax(np.diag(products))]
+    unit = row / np.linalg.norm(row)
+    return -unit if unit[3] < 0 else unit
 
 
 def _numbers(line: str, place: str) -> list[float]:

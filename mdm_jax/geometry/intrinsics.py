@@ -33,12 +33,20 @@ def matrix(fx: Any, fy: Any, cx: Any, cy: Any) -> Float[AnyArray, "*n 3 3"]:
         cx: likewise.
         cy: likewise.
     """
-    on_device = any(isinstance(value, jax.Array) for value in (fx, fy, cx, cy))
-    xp = jnp if on_device else np
-    fx, fy, cx, cy = xp.broadcast_arrays(*[xp.asarray(v) for v in (fx, fy, cx, cy)])
-    zero, one = xp.zeros_like(fx), xp.ones_like(fx)
+    numbers = (fx, fy, cx, cy)
+    if not any(isinstance(value, jax.Array) for value in numbers):
+        # Filled in: the loader does this for every clip, and stacking is slow.
+        fx, fy, cx, cy = (np.asarray(value) for value in numbers)
+        shape = np.broadcast_shapes(fx.shape, fy.shape, cx.shape, cy.shape)
+        found = np.zeros((*shape, 3, 3), np.result_type(fx, fy, cx, cy))
+        found[..., 0, 0], found[..., 1, 1] = fx, fy
+        found[..., 0, 2], found[..., 1, 2] = cx, cy
+        found[..., 2, 2] = 1
+        return found
+    fx, fy, cx, cy = jnp.broadcast_arrays(*[jnp.asarray(v) for v in numbers])
+    zero, one = jnp.zeros_like(fx), jnp.ones_like(fx)
     rows = ((fx, zero, cx), (zero, fy, cy), (zero, zero, one))
-    return xp.stack([xp.stack(row, axis=-1) for row in rows], axis=-2)
+    return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
 
 
 def resize(

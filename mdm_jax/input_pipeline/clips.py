@@ -76,12 +76,12 @@ def clip_table(
         if num_clips < 1:
             short.append(recording)
             continue
-        changes = _changes(recording, frame_stride, static_threshold)
-        # Clip f is frames f, f + stride, ...; its changes start at those same frames.
-        moving = np.ones(num_clips, bool)
-        for step in range(clip_length - 1):
-            start = step * frame_stride
-            moving &= changes[start : start + num_clips] >= static_threshold
+        moving = moving_clips(
+            _changes(recording, frame_stride, static_threshold),
+            clip_length=clip_length,
+            frame_stride=frame_stride,
+            static_threshold=static_threshold,
+        )
         starts = np.flatnonzero(moving)
         logging.info(
             "%s: %d frames, %d clips of %d frames, stride %d; %d static clips dropped"
@@ -124,6 +124,35 @@ def clip_table(
     return ClipTable(index, clip_length, frame_stride, num_static, len(short))
 
 
+def moving_clips(
+    changes: np.ndarray,
+    *,
+    clip_length: int,
+    frame_stride: int,
+    static_threshold: float,
+) -> np.ndarray:
+    """Returns bool `[clips]`: whether the clip that starts at a frame shows motion.
+
+    Args:
+        changes: `[n]`, of each frame to the one a stride later, see `change`.
+        clip_length: as for `clip_table`.
+        frame_stride: likewise.
+        static_threshold: likewise.
+    """
+    num_clips = max(0, len(changes) - (clip_length - 1) * frame_stride)
+    # Clip f is frames f, f + stride, ...; its changes start at those same frames.
+    moving = np.ones(num_clips, bool)
+    for step in range(clip_length - 1):
+        start = step * frame_stride
+        moving &= changes[start : start + num_clips] >= static_threshold
+    return moving
+
+
+def change(one: np.ndarray, other: np.ndarray) -> float:
+    """Returns the mean absolute difference of two uint8 images, of colours in [0, 1]."""
+    return cv2.norm(one, other, cv2.NORM_L1) / (float(one.size) * 255)
+
+
 def _changes(
     recording: Recording, frame_stride: int, static_threshold: float
 ) -> np.ndarray:
@@ -136,14 +165,15 @@ def _changes(
     changes = np.full(len(frames), np.inf)
     if static_threshold <= 0:
         return changes
-    full_range = float(frames[0].size) * 255
+    if recording.changes is not None and frame_stride in recording.changes:
+        return np.asarray(recording.changes[frame_stride])
     for first in tqdm.trange(
         len(frames) - frame_stride,
         desc=f"static frames of {recording.name}",
         disable=None if len(frames) >= _SHOW_PROGRESS_FROM else True,
     ):
         one, other = np.asarray(frames[first]), np.asarray(frames[first + frame_stride])
-        changes[first] = cv2.norm(one, other, cv2.NORM_L1) / full_range
+        changes[first] = change(one, other)
     return changes
 
 

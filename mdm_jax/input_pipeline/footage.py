@@ -124,12 +124,12 @@ def _open_images(folder: pathlib.Path, files: Sequence[pathlib.Path]) -> Footage
         raise ValueError(
             f"{folder}: at least two frames are needed, got one image, {files[0].name}"
         )
-    size = _read_image(files[0]).shape[:2]
+    size = read_image(files[0]).shape[:2]
     _check_sides(files[0], size)
 
     def decode(use: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
         def read(file: pathlib.Path) -> np.ndarray:
-            image = _read_image(file)
+            image = read_image(file)
             if image.shape[:2] != size:
                 raise ValueError(
                     "all frames must have one size, but"
@@ -147,7 +147,7 @@ def _open_images(folder: pathlib.Path, files: Sequence[pathlib.Path]) -> Footage
     return Footage(folder.resolve().name, tuple(files), size, len(files), decode)
 
 
-def _read_image(path: pathlib.Path) -> np.ndarray:
+def read_image(path: pathlib.Path) -> np.ndarray:
     """Returns uint8 RGB `[h w 3]`; alpha is dropped, 16 bits become 8."""
     # Not cv2.imread: it cannot open all names on all systems, nor say why it failed.
     content = np.frombuffer(path.read_bytes(), np.uint8)
@@ -161,7 +161,7 @@ def _read_image(path: pathlib.Path) -> np.ndarray:
 
 
 def _open_video(path: pathlib.Path) -> Footage:
-    first = next(_video_frames(path), None)
+    first = next(video_frames(path), None)
     if first is None:
         raise ValueError(
             f"{path} cannot be opened as a video; convert it (ffmpeg -i"
@@ -175,7 +175,7 @@ def _open_video(path: pathlib.Path) -> Footage:
 
     def decode(use: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
         count = 0
-        for count, frame in enumerate(_video_frames(path), start=1):
+        for count, frame in enumerate(video_frames(path), start=1):
             if frame.shape[:2] != size:
                 raise ValueError(
                     f"all frames must have one size, but frame 1 of {path} is"
@@ -194,11 +194,23 @@ def _open_video(path: pathlib.Path) -> Footage:
     return Footage(path.stem, (path,), size, expected, decode)
 
 
-def _video_frames(path: pathlib.Path) -> Iterator[np.ndarray]:
-    """Yields uint8 RGB frames until the video ends or breaks."""
+def count_frames(path: pathlib.Path) -> int:
+    """Returns how many frames a video has: its header may be wrong."""
     capture = cv2.VideoCapture(str(path))
     try:
-        for number in itertools.count():
+        return sum(1 for _ in iter(capture.grab, False))
+    finally:
+        capture.release()
+
+
+def video_frames(path: pathlib.Path, start: int = 0) -> Iterator[np.ndarray]:
+    """Yields uint8 RGB frames from a number on, until the video ends or breaks."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        # Not by setting the position, which is inexact between key frames.
+        if not all(capture.grab() for _ in range(start)):
+            return
+        for number in itertools.count(start):
             try:
                 readable, frame = capture.read()
             except cv2.error as error:

@@ -57,7 +57,7 @@ def make_loader(
         num_threads: that load ahead in this process; by default one for each core, at
             most 8; 0 loads when asked.
         num_workers: processes that load ahead; 0 for threads of this process alone,
-            which suffice where decoding is done (see `frame_cache`).
+            which suffice: decoding leaves the interpreter free.
 
     Returns:
         A Grain `IterDataset`. Its elements are dictionaries of NumPy arrays with the

@@ -1,28 +1,70 @@
-"""Training recordings of a raw data set, as a config describes them.
+"""Recordings of a raw data set, as a config describes them: to train on and held out.
 
-Frames and intrinsics only: known depth and poses are for evaluation, and masks need ids
-that persist, which most data sets do not give.
+What is held out follows from the split that is trained on, or is named by a list file.
+Depth, camera poses and instance labels come along where the data set has them.
 """
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import ml_collections
 from absl import logging
 
 from mdm_jax.input_pipeline import readers, splits
-from mdm_jax.input_pipeline.readers import errors, recordings
+from mdm_jax.input_pipeline.instance_masks import mask_files, recording_masks
+from mdm_jax.input_pipeline.readers import errors, files, list_file, recordings
 from mdm_jax.input_pipeline.readers.drive import Drive
 from mdm_jax.input_pipeline.recording import Recording
 
+# Splits that a rule derives. Their held-out part is for tests.
+_RULES = {
+    ("kitti_raw", "eigen"): splits.eigen,
+    ("kitti_odometry", "odometry"): splits.odometry,
+}
+# Official splits: folders below the one that holds a data set's images, for training
+# and, by `config.evaluation.split`, held out.
+_WAYMO = {"training": {"validation": "validation", "test": "testing"}}
+_FOLDERS = {
+    "cityscapes": {"train": {"validation": "val", "test": "test"}},
+    "waymo_v1": _WAYMO,
+    "waymo_v2": _WAYMO,
+}
+_IMAGES = {"cityscapes": "leftImg8bit_sequence"}
+
+
+class Parts(NamedTuple):
+    """What to train on, and what never to."""
+
+    train: list[Recording]
+    held_out: list[Recording]
+
 
 def open_recordings(dataset: ml_collections.ConfigDict) -> list[Recording]:
+    """Returns the recordings to train on; see `open_parts`."""
+    return open_parts(dataset, held_out="").train
+
+
+def open_parts(
+    dataset: ml_collections.ConfigDict,
+    *,
+    held_out: str,
+    labelled_only: bool = False,
+) -> Parts:
     """Returns the recordings that `config.dataset` names.
 
     Args:
-        dataset: `name`, `path`, `split`, `size`, `crop`, `on_error` and `cache_dir`.
+        dataset: `name`, `path`, `split`, `held_out`, `size`, `crop`, `frame_stride`,
+            `clip_length`, `with_truth`, `masks` and how to read these, `on_error` and
+            `cache_dir`.
+        held_out: which part of the split to hold out, `test` or `validation`, where it
+            is on disk; empty for none at all.
+        labelled_only: leave out frames without instance labels, where some have them.
+            Nothing without labels is held out then either.
 
     Raises:
         ValueError: an option does not fit the data set, or a file is broken
@@ -35,48 +77,207 @@ def open_recordings(dataset: ml_collections.ConfigDict) -> list[Recording]:
             "pass --config.dataset.path=..."
         )
     problems = errors.Problems(dataset.on_error)
-    drives = _open_drives(dataset, problems)
-    found = recordings.open_recordings(
-        drives,
-        size=tuple(dataset.size),
-        crop=tuple(dataset.crop) if any(dataset.crop) else None,
-        with_poses=False,
-        cache_dir=dataset.cache_dir,
-        problems=problems,
-    )
-    frames = sum(len(one) for one in found)
-    logging.info("%s: %d recordings, %d frames", dataset.name, len(found), frames)
+    try:
+        drives = open_split(dataset, held_out, problems)
+        if labelled_only:
+            drives = _labelled(drives, dataset, problems)
+        parts = Parts(
+            *(_open_recordings(part, dataset, problems=problems) for part in drives)
+        )
+    except errors.DataError as error:
+        if dataset.on_error == "skip":
+            raise
+        raise errors.DataError(
+            error.path,
+            f"{error.problem} (--config.dataset.on_error=skip leaves out what is"
+            " broken, and counts it)",
+        ) from error
+    for title, part in zip(("to train on", "held out"), parts, strict=True):
+        _log(f"{dataset.name}, {title}", part)
     if problems.errors:
         logging.warning("%s: %s", dataset.name, problems.summary())
-    if not found:
+    if not parts.train:
         raise ValueError(
             f"{dataset.path}: no usable recording of {dataset.name}; "
             f"{problems.summary()}"
         )
-    return found
+    return parts
 
 
-def _open_drives(
-    dataset: ml_collections.ConfigDict, problems: errors.Problems
-) -> list[Drive]:
+def open_split(
+    dataset: ml_collections.ConfigDict, held_out: str, problems: errors.Problems
+) -> splits.Split:
+    """Returns the drives to train on and those held out."""
     name, split = dataset.name, dataset.split
-    rules = {("kitti_raw", "eigen"): splits.eigen}
-    rules |= {("kitti_odometry", "odometry"): splits.odometry}
-    options: dict[str, Any] = {}
-    if split and (name, split) not in rules:
-        if "split" not in inspect.signature(readers.READERS[name]).parameters:
-            known = [rule for reader, rule in rules if reader == name]
-            raise ValueError(
-                f"config.dataset.split of {name} expects "
-                f"{' or '.join(map(repr, ['', *known]))}, got {split!r}"
-            )
-        options["split"] = split
-    drives = readers.open_drives(name, dataset.path, problems=problems, **options)
-    if (name, split) in rules:
-        drives = rules[name, split](drives).train
-        if not drives:
+    if (name, split) in _RULES:
+        drives = _RULES[name, split](_open_drives(dataset, problems))
+        if not drives.train:
             raise ValueError(
                 f"{dataset.path}: all drives there belong to the test part of the "
                 f"split {split!r}: add others, or clear config.dataset.split"
             )
+        # One eye tells as much as two. Published test frames are of the left one.
+        test = [drive for drive in drives.test if drive.side != "r"]
+        drives = drives._replace(test=_rule_part(dataset, held_out, test))
+    elif _is_list(split):
+        every = _open_drives(dataset, problems)
+        reach = (dataset.clip_length - 1) * dataset.frame_stride
+        drives = splits.Split(_listed(every, split, before=reach, after=reach), [])
+        if not drives.train:
+            raise ValueError(f"{dataset.path}: no frame of {split} is there")
+    elif not split:
+        drives = splits.Split(_open_drives(dataset, problems), [])
+    elif "split" in inspect.signature(readers.READERS[name]).parameters:
+        drives = splits.Split(
+            _open_drives(dataset, problems, split=split),
+            _folder_part(dataset, held_out, problems),
+        )
+    else:
+        known = [rule for reader, rule in _RULES if reader == name]
+        raise ValueError(
+            f"config.dataset.split of {name} expects "
+            f"{', '.join(map(repr, ['', *known]))} or the path of a list file,"
+            f" got {split!r}"
+        )
+    if dataset.held_out and held_out:
+        entries = list_file.read_list(dataset.held_out)
+        train = splits.without(drives.train, entries)
+        every = _open_drives(dataset, problems)
+        test = _listed(every, dataset.held_out, after=dataset.frame_stride)
+        drives = splits.Split(train, test)
     return drives
+
+
+def _open_drives(
+    dataset: ml_collections.ConfigDict, problems: errors.Problems, **options: str
+) -> list[Drive]:
+    return readers.open_drives(dataset.name, dataset.path, problems=problems, **options)
+
+
+def _is_list(split: str) -> bool:
+    """Returns whether the name of a split is the path of a list file."""
+    return split.endswith(".txt") or os.sep in split
+
+
+def _listed(
+    drives: Sequence[Drive], path: str, *, before: int = 0, after: int
+) -> list[Drive]:
+    """Returns the frames of a list file with neighbours; logs what is missing."""
+    entries = list_file.read_list(path)
+    single = [entry for entry in entries if entry.frame is not None]
+    if single:
+        logging.info("%s: %s", path, splits.locate(single, drives).report())
+    return splits.around(drives, entries, before=before, after=after)
+
+
+def _rule_part(
+    dataset: ml_collections.ConfigDict, held_out: str, test: list[Drive]
+) -> list[Drive]:
+    if not held_out or dataset.held_out:
+        return []
+    if held_out != "test":
+        raise ValueError(
+            f"config.evaluation.split={held_out!r}: the split {dataset.split!r} of"
+            f" {dataset.name} has a test part only; pass"
+            " --config.evaluation.split=test, or --config.dataset.held_out=LIST"
+        )
+    if not test:
+        _log_missing(dataset, f"the test part of the split {dataset.split!r}")
+    return test
+
+
+def _folder_part(
+    dataset: ml_collections.ConfigDict, held_out: str, problems: errors.Problems
+) -> list[Drive]:
+    """Returns the drives of the official split's other part."""
+    folder = _FOLDERS[dataset.name].get(dataset.split, {}).get(held_out, "")
+    if not folder or dataset.held_out:
+        return []
+    place = pathlib.Path(dataset.path).expanduser() / _IMAGES.get(dataset.name, "")
+    if not files.is_folder(place / folder):
+        _log_missing(dataset, f"the folder {place / folder}")
+        return []
+    return _open_drives(dataset, problems, split=folder)
+
+
+def _log_missing(dataset: ml_collections.ConfigDict, what: str):
+    logging.info(
+        "%s: %s is not in %s: nothing is held out, metrics are of training drives only",
+        dataset.name,
+        what,
+        dataset.path,
+    )
+
+
+def _labelled(
+    drives: splits.Split, dataset: ml_collections.ConfigDict, problems: errors.Problems
+) -> splits.Split:
+    """Returns the frames with labels; of those to train on all, where none has any."""
+    kept = splits.Split([], [])
+    for part, old in zip(kept, drives, strict=True):
+        for drive in old:
+            with problems.caught():
+                part.extend(
+                    splits.labelled(drive)
+                    if not dataset.masks
+                    # What lacks masks is named when it is to be trained on.
+                    else [drive] * (old is drives.train or _has_masks(drive, dataset))
+                )
+    for title, old, part in zip(("to train on", "held out"), drives, kept, strict=True):
+        logging.info(
+            "%s, %s: %d of %d frames have instance labels and neighbours that have them",
+            dataset.name,
+            title,
+            sum(map(len, part)),
+            sum(map(len, old)),
+        )
+    # Without any, whoever needs them says so, and what else may be done.
+    return kept if kept.train else drives._replace(test=[])
+
+
+def _has_masks(drive: Drive, dataset: ml_collections.ConfigDict) -> bool:
+    try:
+        mask_files.find(dataset.masks, drive.name, alone=False)
+    except errors.DataError:
+        return False
+    return True
+
+
+def _open_recordings(
+    drives: list[Drive],
+    dataset: ml_collections.ConfigDict,
+    *,
+    problems: errors.Problems,
+) -> list[Recording]:
+    return recordings.open_recordings(
+        drives,
+        size=tuple(dataset.size),
+        crop=tuple(dataset.crop) if any(dataset.crop) else None,
+        with_poses=dataset.with_truth,
+        with_depth=dataset.with_truth,
+        with_labels=True,
+        masks=recording_masks.from_config(dataset),
+        cache_dir=dataset.cache_dir,
+        problems=problems,
+    )
+
+
+def _log(title: str, found: list[Recording]):
+    if not found:
+        return
+    known = {
+        "depth": "depth",
+        "camera poses": "world_from_camera",
+        "instance labels": "instance_labels",
+    }
+    counts = [
+        f"{what} of {sum(getattr(one, field) is not None for one in found)}"
+        for what, field in known.items()
+    ]
+    logging.info(
+        "%s: %d recordings, %d frames; %s",
+        title,
+        len(found),
+        sum(map(len, found)),
+        ", ".join(counts),
+    )

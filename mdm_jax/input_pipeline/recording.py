@@ -12,6 +12,7 @@ the z coordinate, in metres, 0 where unknown.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +39,9 @@ class Recording:
             over the recording.
         world_from_object: float64 `[n k 4 4]`; `[:, i]` is the pose of the instance
             labelled `i + 1`, NaN in frames where it is absent.
+        changes: by a number s of frames, float64 `[n]`: how much each frame differs
+            from the one s later (`clips.change`), infinite at the last ones. For those
+            s that are not here it is computed when needed.
 
     Raises:
         ValueError: at construction, naming the field, what was expected and what came.
@@ -50,6 +54,7 @@ class Recording:
     world_from_camera: Array | None = None
     instance_labels: Array | None = None
     world_from_object: Array | None = None
+    changes: Mapping[int, Array] | None = None
 
     def __post_init__(self):
         frames = self.frames
@@ -203,7 +208,7 @@ def rigid_motion(recording: Recording, target: int, source: int) -> RigidMotion:
         ValueError: the recording lacks depth, intrinsics or camera poses.
     """
     depth = np.asarray(_required(recording, "depth")[target], np.float64)
-    points = _unproject(depth, _required(recording, "intrinsics"))
+    points = unproject(depth, _required(recording, "intrinsics"))
     egomotion = camera_motion(recording, target, source)
     points_source = _transform(egomotion, points)
     residual = np.zeros_like(points)
@@ -244,13 +249,24 @@ def optical_flow(
     and where the point lies behind the source camera.
     """
     points, _, known = rigid_motion(recording, target, source)
-    height, width = known.shape
-    matrix = np.asarray(recording.intrinsics, np.float64)
-    z = points[..., 2]
-    visible = known & (z > 1e-6)
+    flow = displacement(points, _required(recording, "intrinsics"))
+    return np.where(known[..., None], flow, np.nan)
+
+
+def displacement(
+    points_source: Float[Array, "h w 3"], intrinsics: Array
+) -> Float[Array, "h w 2"]:
+    """Returns how far (x, y) from its pixel each point is seen by the source, pixels.
+
+    NaN where it lies behind the camera. In float64.
+    """
+    height, width = points_source.shape[:2]
+    matrix = np.asarray(intrinsics, np.float64)
+    z = points_source[..., 2]
+    visible = z > 1e-6
     safe_z = np.where(visible, z, 1.0)
-    x = matrix[0, 0] * points[..., 0] / safe_z + matrix[0, 2]
-    y = matrix[1, 1] * points[..., 1] / safe_z + matrix[1, 2]
+    x = matrix[0, 0] * points_source[..., 0] / safe_z + matrix[0, 2]
+    y = matrix[1, 1] * points_source[..., 1] / safe_z + matrix[1, 2]
     flow = np.stack([x - np.arange(width), y - np.arange(height)[:, None]], axis=-1)
     return np.where(visible[..., None], flow, np.nan)
 
@@ -285,7 +301,9 @@ def _transform(pose: Array, points: Array) -> Array:
     return points @ pose[:3, :3].T + pose[:3, 3]
 
 
-def _unproject(depth: Array, intrinsics: Array) -> Array:
+def unproject(depth: Float[Array, "h w"], intrinsics: Array) -> Float[Array, "h w 3"]:
+    """Returns the points seen at the pixels, in the camera's frame, in float64."""
+    depth = np.asarray(depth, np.float64)
     matrix = np.asarray(intrinsics, np.float64)
     height, width = depth.shape
     x = (np.arange(width) - matrix[0, 2]) / matrix[0, 0]

@@ -17,6 +17,8 @@ import numpy as np
 from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.input_pipeline import footage as footage_lib
 from mdm_jax.input_pipeline import frame_cache, intrinsics_file, transforms
+from mdm_jax.input_pipeline.instance_masks import recording_masks
+from mdm_jax.input_pipeline.readers import view as view_lib
 from mdm_jax.input_pipeline.recording import Recording
 
 
@@ -25,7 +27,8 @@ def open_recordings(dataset_config: Any) -> list[Recording]:
 
     Args:
         dataset_config: with the field `name`, and for the name `video` the fields
-            `path`, `size`, `crop`, `intrinsics` and `cache_dir` of `open_path`.
+            `path`, `size`, `crop`, `intrinsics` and `cache_dir` of `open_path`, and
+            `masks`, `mask_coding` and `mask_background`.
 
     Raises:
         ValueError: an unknown name, or input as listed at `open_path`.
@@ -38,6 +41,7 @@ def open_recordings(dataset_config: Any) -> list[Recording]:
             crop=dataset_config.crop,
             intrinsics=dataset_config.intrinsics,
             cache_dir=dataset_config.cache_dir,
+            masks=recording_masks.from_config(dataset_config),
         )
     raise ValueError(f"dataset.name must be 'video', got {dataset_config.name!r}")
 
@@ -49,6 +53,7 @@ def open_path(
     crop: Sequence[float] | None = None,
     intrinsics: str = "",
     cache_dir: str | os.PathLike[str] | None = None,
+    masks: recording_masks.RecordingMasks | None = None,
 ) -> list[Recording]:
     """Returns the recordings found at a path, in natural order of their names.
 
@@ -62,6 +67,7 @@ def open_path(
         intrinsics: of the original frames, as `intrinsics_file` explains.
         cache_dir: where decoded frames are kept; None or empty for a folder in the
             user's cache.
+        masks: where the masks of all frames are; None for recordings without labels.
 
     Returns:
         Recordings with memory-mapped frames. `intrinsics` is None where to be learned.
@@ -72,7 +78,7 @@ def open_path(
         OSError: the cache cannot be written.
         ValueError: nothing to read there; fewer than two frames; an unreadable file;
             frames of different sizes; sides below 32; intrinsics or crop that do not
-            fit. Messages name the file.
+            fit; masks that are missing or cannot be used. Messages name the file.
     """
     size = _checked_size(size)
     if not str(path):
@@ -82,10 +88,43 @@ def open_path(
         )
     found = footage_lib.find(pathlib.Path(path).expanduser())
     directory = cache_dir or frame_cache.default_directory()
+    if masks is not None:
+        for item in found:
+            masks.check(item, alone=len(found) == 1)
     return [
-        _record(item, size=size, crop=crop, intrinsics=intrinsics, directory=directory)
+        _record(
+            item,
+            size=size,
+            crop=crop,
+            intrinsics=intrinsics,
+            directory=directory,
+            masks=masks,
+            alone=len(found) == 1,
+        )
         for item in found
     ]
+
+
+def original_intrinsics(
+    footage: footage_lib.Footage, specification: str
+) -> np.ndarray | None:
+    """Returns the intrinsics `[3 3]` of the original frames, None if to be learned.
+
+    Raises:
+        FileNotFoundError: as listed at `intrinsics_file.resolve`.
+        ValueError: likewise.
+    """
+    first = footage.files[0]
+    return intrinsics_file.resolve(
+        specification,
+        size=footage.size,
+        candidates=(
+            first.with_name(f"{first.stem}_cam.txt"),
+            first.with_name("cam.txt"),
+            first.parent.parent / "cam.txt",
+        ),
+        source=str(first if len(footage.files) == 1 else first.parent),
+    )
 
 
 def _record(
@@ -95,19 +134,11 @@ def _record(
     crop: Sequence[float] | None,
     intrinsics: str,
     directory: str | os.PathLike[str],
+    masks: recording_masks.RecordingMasks | None,
+    alone: bool,
 ) -> Recording:
-    first = footage.files[0]
     # Intrinsics first: a mistake there should not cost an hour of decoding.
-    matrix = intrinsics_file.resolve(
-        intrinsics,
-        size=footage.size,
-        candidates=(
-            first.with_name(f"{first.stem}_cam.txt"),
-            first.with_name("cam.txt"),
-            first.parent.parent / "cam.txt",
-        ),
-        source=str(first if len(footage.files) == 1 else first.parent),
-    )
+    matrix = original_intrinsics(footage, intrinsics)
     x0, y0, box = _window(footage.size, size, crop)
 
     def shrink(frame: np.ndarray) -> np.ndarray:
@@ -127,7 +158,13 @@ def _record(
         matrix = intrinsics_lib.crop(matrix, x0=x0, y0=y0)
         matrix = intrinsics_lib.resize(matrix, from_size=box, to_size=size)
         matrix = np.asarray(matrix, np.float32)
-    return Recording(name=footage.name, frames=frames, intrinsics=matrix)
+    labels = None
+    if masks is not None:
+        view = view_lib.View(x0, y0, box, size)
+        labels = masks.labels(footage, frames, view.labels, alone=alone)
+    return Recording(
+        name=footage.name, frames=frames, intrinsics=matrix, instance_labels=labels
+    )
 
 
 def _at_least_two(

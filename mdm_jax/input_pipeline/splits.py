@@ -180,6 +180,19 @@ def around(
     return _kept(drives, wanted)
 
 
+def labelled(drive: Drive) -> list[Drive]:
+    """Returns the frames of a drive that have instance labels, to train on these.
+
+    What remains becomes a drive for each run of neighbours; runs of a single frame are
+    dropped.
+
+    Raises:
+        DataError: a file that should tell is damaged.
+    """
+    known = drive.labelled()
+    return _kept([drive], lambda _, index: known[index])
+
+
 class _Listed:
     """Which frames of drives a list names."""
 

@@ -76,21 +76,28 @@ def boxes(masks: Bool[Array, "*n h w k"]) -> Boxes:
 
 
 def translation_prior(
-    translation: Float[Array, "*n 3"],
-    displacement: Float[Array, "*n 3"],
-    valid: Bool[Array, "*n"],
+    translation: Float[Array, "*n k 3"],
+    displacement: Float[Array, "*n k 3"],
+    scene_depth: Float[Array, "*n"],
+    valid: Bool[Array, "*n k"],
 ) -> Float[Array, ""]:
     """Returns the mean L1 distance of objects' translations from a measured one.
+
+    Relative to the scene's depth, as `height_prior` is. The papers' is not, which weighs
+    about as much where depth is about 1; in metres it would outweigh all other losses
+    together, and the measured translation is no more than a rough guide.
 
     Args:
         translation: t^n.
         displacement: t^n_p, from the mean of an object's points in the target to that
             in the source, camera motion undone; carries no gradient.
+        scene_depth: <D_t>, mean depth of the image; carries no gradient.
         valid: which objects count.
     """
-    # L_t = sum_n |t^n - t^n_p|_1
+    # L_t = sum_n |t^n - t^n_p|_1 / <D_t>
     difference = translation - lax.stop_gradient(displacement)
     distance = jnp.sum(numerics.safe_abs(difference), axis=-1)
+    distance = numerics.safe_divide(distance, lax.stop_gradient(scene_depth)[..., None])
     return numerics.masked_mean(distance, valid)
 
 

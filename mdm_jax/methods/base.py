@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -66,6 +67,35 @@ class Method(NamedTuple):
     loss_terms: LossTermsFn
     counts: CountsFn | None = None
     count_names: tuple[str, ...] = ()
+
+
+def apply(
+    model: nn.Module,
+    variables: Variables,
+    batch: Batch,
+    *,
+    step: jax.Array | None,
+    train: bool,
+    rngs: dict[str, jax.Array] | None,
+) -> tuple[Prediction, Variables]:
+    """Returns a module's prediction, and the collections but `params` after it.
+
+    A method whose parameters are those of one Flax module predicts by this.
+    """
+    others = {name: value for name, value in variables.items() if name != "params"}
+    result: Any = model.apply(
+        variables,
+        batch,
+        step=step,
+        train=train,
+        rngs=rngs,
+        mutable=list(others) if train else False,
+    )
+    if not train:
+        return result, others
+    prediction, updated = result
+    # Without any to update, Flax returns none.
+    return prediction, others | dict(updated)
 
 
 def total_loss(

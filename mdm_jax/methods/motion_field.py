@@ -13,7 +13,6 @@ of every adjacent pair are used. `n` directed pairs per clip, `m = b n` of a bat
 from __future__ import annotations
 
 import functools
-from typing import cast
 
 import flax.linen as nn
 import jax
@@ -21,7 +20,6 @@ import jax.numpy as jnp
 import ml_collections
 
 from mdm_jax import config as config_lib
-from mdm_jax import numerics
 from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.geometry import motion as motion_lib
 from mdm_jax.geometry import pose as pose_lib
@@ -35,7 +33,7 @@ from mdm_jax.losses import (
     pyramid,
     smoothness,
 )
-from mdm_jax.methods import depth_nets
+from mdm_jax.methods import base, depth_nets, frame_pairs, residual_field
 from mdm_jax.methods.base import Method, Variables
 from mdm_jax.networks import correlation_net, intrinsics_head, motion_field_net
 from mdm_jax.structs import Batch, Motion, Pairs, Prediction
@@ -79,48 +77,31 @@ class MotionFieldModel(nn.Module):
     def __call__(self, batch: Batch, *, step: Array | None, train: bool) -> Prediction:
         options = self.config.motion_field
         num_clips, num_frames, height, width, _ = batch.frames.shape
-        depth = self.depth_net(
-            batch.frames.reshape(-1, height, width, 3),
-            noise_stddev=_norm_noise(options, step) if train else 0.0,
-            train=train,
-        ).reshape(num_clips, num_frames, height, width)
+        depth = depth_nets.depth_of_clips(
+            self.depth_net, batch.frames, options=options, step=step, train=train
+        )
         if num_frames == 1:
             return Prediction(depth=depth, intrinsics=batch.intrinsics)
 
-        # Both directions of each adjacent pair, one after the other. Clips lead in all
-        # flat axes: splitting them over devices then moves nothing between devices.
-        target_index = tuple(i for a in range(num_frames - 1) for i in (a, a + 1))
-        source_index = tuple(i for a in range(num_frames - 1) for i in (a + 1, a))
-        target, source = jnp.array(target_index), jnp.array(source_index)
-        num_pairs = len(target_index)
+        target, source = frame_pairs.of_clip(num_frames)
+        num_pairs = len(target)
         intrinsics = self._assumed_intrinsics(batch)
         output = self.motion_net(
-            _flatten(batch.frames[:, target]),
-            _flatten(depth[:, target]),
-            _flatten(batch.frames[:, source]),
-            _flatten(depth[:, source]),
+            frame_pairs.select(batch.frames, target),
+            frame_pairs.select(depth, target),
+            frame_pairs.select(batch.frames, source),
+            frame_pairs.select(depth, source),
             jnp.repeat(intrinsics, num_pairs, axis=0),
-            inverse_warp=_ego_warp,
+            inverse_warp=residual_field.ego_warp,
             both_directions=True,
         )
 
         def by_clip(x: Array) -> Array:
             return x.reshape(num_clips, num_pairs, *x.shape[1:])
 
-        residual = by_clip(output.residual)
-        if options.auto_mask:
-            residual = auto_mask(residual)
-        residual = residual * _burnin(options, step)
-        if options.use_mask:
-            if batch.instance_labels is None:
-                raise ValueError(
-                    "config.motion_field.use_mask needs instance_labels in every "
-                    "batch, got none: give a data set with masks or switch it off"
-                )
-            movable = masking.movable_mask(
-                _flatten(batch.instance_labels), dilation=options.mask_dilation
-            ).reshape(num_clips, num_frames, height, width)
-            residual = residual * movable[:, target, ..., None]
+        residual = residual_field.restrain(
+            by_clip(output.residual), batch, options=options, step=step
+        )
         if options.intrinsics == "pair":
             parameters = self.intrinsics_head(output.bottleneck, (height, width))
             intrinsics = _matrix(jnp.mean(by_clip(parameters), axis=1))
@@ -135,8 +116,8 @@ class MotionFieldModel(nn.Module):
                 egomotion=egomotion,
                 motion=motion_lib.total(egomotion, residual),
                 residual_translation=residual,
-                target_index=target_index,
-                source_index=source_index,
+                target_index=target,
+                source_index=source,
             ),
         )
 
@@ -164,69 +145,6 @@ class MotionFieldModel(nn.Module):
         # A video that was not trained on, index -1, gets the mean of those that were.
         known = jnp.where(index[:, None] >= 0, every[index], mean)
         return _matrix(known)
-
-
-def auto_mask(residual: Array) -> Array:
-    """Returns the field with vectors shorter than the image's mean length set to 0.
-
-    A field of zeros is kept as a whole: a net whose output starts at zero would get no
-    gradient otherwise, and never start.
-
-    Args:
-        residual: `[* h w 3]`. The threshold is per image; the published code's spans
-            the batch.
-    """
-    length = numerics.safe_norm(jax.lax.stop_gradient(residual))
-    # The mean of equal numbers may exceed them by its rounding.
-    threshold = (1 - 1e-5) * jnp.mean(length, axis=(-2, -1), keepdims=True)
-    keep = length >= threshold
-    return jnp.where(keep[..., None], residual, 0.0)
-
-
-def _norm_noise(options, step: Array | None) -> Array | float:
-    if step is None or not options.norm_noise:
-        return 0.0
-    ramp = jnp.minimum(step / max(options.norm_noise_ramp_steps, 1), 1.0)
-    return options.norm_noise * jnp.square(ramp)
-
-
-def _burnin(options, step: Array | None) -> Array | float:
-    if step is None or not options.burnin_steps:
-        return 1.0
-    return jnp.clip(2.0 * step / options.burnin_steps - 1.0, 0.0, 1.0)
-
-
-def _ego_warp(
-    source: Array,
-    target_depth: Array,
-    angles: Array,
-    translation: Array,
-    intrinsics: Array,
-) -> tuple[Array, Array, Array]:
-    """Returns the source as seen from the target if only the camera had moved.
-
-    Args:
-        source: `[m h w c]`.
-        target_depth: `[m h w]`.
-        angles: `[m 3]`, of the rotation `source_from_target`.
-        translation: `[m 3]`.
-        intrinsics: `[m 3 3]`, in pixels of these images.
-
-    Returns:
-        Values `[m h w c]`, depth in the source frame `[m h w]` and validity `[m h w]`.
-    """
-
-    def one(source, target_depth, angles, translation, intrinsics):
-        egomotion = pose_lib.from_euler(angles, translation)
-        motion = motion_lib.ego_only(egomotion, target_depth.shape)
-        warped = warp.inverse_warp(source, target_depth, motion, intrinsics)
-        return warped.image, warped.depth, warped.valid
-
-    return jax.vmap(one)(source, target_depth, angles, translation, intrinsics)
-
-
-def _flatten(x: Array) -> Array:
-    return x.reshape(-1, *x.shape[2:])
 
 
 def _matrix(parameters: Array) -> Array:
@@ -267,9 +185,11 @@ def loss_terms(
         depth = depth / scale
         translation = translation / scale[..., None]
         residual = residual / scale[..., None]
-    rotation = _flatten(pairs.egomotion.rotation)
-    reverse = _reverse_index(pairs)
-    reverse_rotation = _flatten(pairs.egomotion.rotation[:, reverse])
+    rotation = frame_pairs.flatten(pairs.egomotion.rotation)
+    reverse = frame_pairs.opposite(
+        frame_pairs.Indices(pairs.target_index, pairs.source_index)
+    )
+    reverse_rotation = frame_pairs.flatten(pairs.egomotion.rotation[:, reverse])
 
     terms: dict[str, Array] = {}
     scales = pyramid.pyramid(
@@ -297,18 +217,20 @@ def loss_terms(
 
     # Motion regularisers, eqs. 2 and 3, on the normalised residual field.
     ramp = jnp.minimum((step + 1) / max(options.regularizer_ramp_steps, 1), 1.0)
-    field = motion_regularizers.normalize(_flatten(residual), _flatten(translation))
+    field = motion_regularizers.normalize(
+        frame_pairs.flatten(residual), frame_pairs.flatten(translation)
+    )
     terms["motion_smoothness"] = ramp * motion_regularizers.group_smoothness(
         field, wrap=wrap_smoothness
     )
     terms["motion_sparsity"] = ramp * motion_regularizers.sparsity(field)
 
     terms["log_scale_pin"] = depth_priors.log_scale_pin(
-        _flatten(prediction.depth), options.log_depth_pin
+        frame_pairs.flatten(prediction.depth), options.log_depth_pin
     )
     if batch.depth is not None:
         terms["depth_supervision"] = depth_priors.sparse_depth_l1(
-            _flatten(prediction.depth), _flatten(batch.depth)
+            frame_pairs.flatten(prediction.depth), frame_pairs.flatten(batch.depth)
         )
     elif needs_depth:
         raise ValueError(
@@ -342,13 +264,15 @@ def _reconstruction_terms(
         pairs: for their indices.
         reverse: `[n]`, index of each pair's opposite direction.
     """
-    target, source = jnp.array(pairs.target_index), jnp.array(pairs.source_index)
-    image_a, image_b = _flatten(frames[:, target]), _flatten(frames[:, source])
-    depth_a = _flatten(depth[:, target])
-    depth_b = jax.lax.stop_gradient(_flatten(depth[:, source]))
-    translation_ab = _flatten(translation)
-    translation_ba = _flatten(translation[:, reverse])
-    pair_intrinsics = jnp.repeat(intrinsics, len(target), axis=0)
+    image_a, image_b, depth_a, depth_b = (
+        frame_pairs.select(values, index)
+        for values in (frames, depth)
+        for index in (pairs.target_index, pairs.source_index)
+    )
+    depth_b = jax.lax.stop_gradient(depth_b)
+    translation_ab = frame_pairs.flatten(translation)
+    translation_ba = frame_pairs.flatten(translation[:, reverse])
+    pair_intrinsics = jnp.repeat(intrinsics, len(pairs.target_index), axis=0)
 
     # I^_b = I_b<p'> and D^_b = D_b<p'> share one gather.
     warped = jax.vmap(warp.inverse_warp)(
@@ -375,17 +299,11 @@ def _reconstruction_terms(
         "translation_cycle": consistency.translation_cycle(
             rotation_ab, translation_ab, reverse_warped, in_front
         ),
-        "depth_variance": depth_priors.depth_variance(_flatten(depth)),
+        "depth_variance": depth_priors.depth_variance(frame_pairs.flatten(depth)),
         "depth_smoothness": smoothness.edge_aware_disparity(
-            _flatten(depth), _flatten(frames)
+            frame_pairs.flatten(depth), frame_pairs.flatten(frames)
         ),
     }
-
-
-def _reverse_index(pairs: Pairs) -> Array:
-    """Returns `[n]`: the index of the pair that has target and source exchanged."""
-    indices = list(zip(pairs.target_index, pairs.source_index, strict=True))
-    return jnp.array([indices.index((source, target)) for target, source in indices])
 
 
 # --- Assembly ------------------------------------------------------------------------
@@ -413,8 +331,7 @@ def create(config: ml_collections.ConfigDict) -> Method:
         return dict(model.init(rngs, batch, step=None, train=False))
 
     def predict(variables, batch, *, step=None, train=False, rngs=None):
-        prediction = model.apply(variables, batch, step=step, train=train, rngs=rngs)
-        return cast(Prediction, prediction), {}
+        return base.apply(model, variables, batch, step=step, train=train, rngs=rngs)
 
     return Method(
         init=init,

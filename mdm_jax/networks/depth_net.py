@@ -27,6 +27,7 @@ class DepthNet(nn.Module):
         width_multiplier: scales all widths; none of the decoder's is below 8.
         padding: of the decoder's 3x3 convolutions, "reflect" or "zeros".
         encoder_depth: 18, 34 or 50.
+        norm: of the encoder, "layer" or "batch".
         min_depth: added to the softplus, in depth units, so that 1 / depth is bounded.
         dtype: of the convolutions; parameters and result are float32.
     """
@@ -34,6 +35,7 @@ class DepthNet(nn.Module):
     width_multiplier: float = 1.0
     padding: str = "reflect"
     encoder_depth: int = 18
+    norm: str = "layer"
     min_depth: float = 1e-3
     dtype: layers.Dtype = jnp.float32
 
@@ -51,7 +53,8 @@ class DepthNet(nn.Module):
             image: colours in [0, 1].
             noise_stddev: sigma of the randomised layer norm, a scalar; the schedule
                 `0.5 min(step / 10000, 1)^2` is the caller's.
-            train: whether the norms are noisy; needs the random stream "noise".
+            train: whether the norms are in training; layer norms are noisy then, and
+                need the random stream "noise".
 
         Raises:
             ValueError: for an unknown padding.
@@ -61,8 +64,16 @@ class DepthNet(nn.Module):
                 f"depth net padding expects one of {_PADDINGS}, got {self.padding!r}"
             )
         skips = resnet.ResNetEncoder(
-            self.encoder_depth, self.width_multiplier, self.dtype, name="encoder"
-        )(layers.centered(image), noise_stddev=noise_stddev, train=train)
+            self.encoder_depth,
+            self.width_multiplier,
+            self.norm,
+            self.dtype,
+            name="encoder",
+        )(
+            resnet.input_colors(image, self.norm),
+            noise_stddev=noise_stddev,
+            train=train,
+        )
         x = skips.pop()
         for stage, base_width in enumerate(_DECODER_WIDTHS):
             width = layers.scaled_width(base_width, self.width_multiplier)

@@ -25,6 +25,7 @@ class DisparityNet(nn.Module):
     Attributes:
         width_multiplier: scales all widths.
         encoder_depth: 18, 34 or 50.
+        norm: of the encoder, "layer" or "batch".
         activation: of disparity: "sigmoid" spans the range of depths (disparity is half
             of its largest value at first: all is near), "softplus" has no nearest.
         min_depth: nearest depth, in depth units; for "sigmoid".
@@ -34,6 +35,7 @@ class DisparityNet(nn.Module):
 
     width_multiplier: float = 1.0
     encoder_depth: int = 18
+    norm: str = "layer"
     activation: str = "sigmoid"
     min_depth: float = 0.1
     max_depth: float = 100.0
@@ -52,7 +54,8 @@ class DisparityNet(nn.Module):
         Args:
             image: colours in [0, 1].
             noise_stddev: sigma of the randomised layer norm, a scalar.
-            train: whether the norms are noisy; needs the random stream "noise".
+            train: whether the norms are in training; layer norms are noisy then, and
+                need the random stream "noise".
 
         Raises:
             ValueError: for an unknown activation.
@@ -73,8 +76,16 @@ class DisparityNet(nn.Module):
             )
 
         skips = resnet.ResNetEncoder(
-            self.encoder_depth, self.width_multiplier, self.dtype, name="encoder"
-        )(layers.centered(image), noise_stddev=noise_stddev, train=train)
+            self.encoder_depth,
+            self.width_multiplier,
+            self.norm,
+            self.dtype,
+            name="encoder",
+        )(
+            resnet.input_colors(image, self.norm),
+            noise_stddev=noise_stddev,
+            train=train,
+        )
         x = skips.pop()
         for stage, base_width in enumerate(_DECODER_WIDTHS):
             width = layers.scaled_width(base_width, self.width_multiplier)

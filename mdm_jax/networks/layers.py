@@ -33,6 +33,14 @@ def centered(image: Float[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
     return image * 2.0 - 1.0
 
 
+def standardized(image: Float[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
+    """Returns colours in [0, 1] with about the mean 0 and deviation 1 of photographs.
+
+    As Godard et al. 2019 feed them to networks that were trained on ImageNet.
+    """
+    return (image - 0.45) / 0.225
+
+
 def scaled_normal(gain: float = 2.0) -> Initializer:
     """Returns an initializer with variance gain / fan-in; the default is He's, for ReLU.
 

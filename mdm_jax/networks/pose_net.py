@@ -48,6 +48,7 @@ class PoseNet(nn.Module):
         translation_only: whether the motion has no rotation (the released code's
             object motion).
         initial_scale: initial value of the learned factors.
+        norm: of the ResNet, "layer" or "batch".
         dtype: of the convolutions; parameters and results are float32.
     """
 
@@ -55,6 +56,7 @@ class PoseNet(nn.Module):
     width_multiplier: float = 1.0
     translation_only: bool = False
     initial_scale: float = 0.01
+    norm: str = "layer"
     dtype: layers.Dtype = jnp.float32
 
     @nn.compact
@@ -64,6 +66,8 @@ class PoseNet(nn.Module):
         image_b: Float[Array, "b h w 3"],
         mask_a: Array,
         mask_b: Array,
+        *,
+        train: bool = False,
     ) -> PoseOutput:
         """Returns the motion `b_from_a` of what the masks leave.
 
@@ -72,6 +76,7 @@ class PoseNet(nn.Module):
             image_b: source.
             mask_a: bool `[b h w]`, what the net sees of the target.
             mask_b: bool `[b h w]`, what it sees of the source.
+            train: whether batch norms take the batch's statistics.
 
         Raises:
             ValueError: for an unknown form.
@@ -79,11 +84,11 @@ class PoseNet(nn.Module):
         if self.form not in FORMS:
             raise ValueError(f"pose net form expects one of {FORMS}, got {self.form!r}")
         stack = [
-            jnp.where(mask[..., None], layers.centered(image), 0.0)
+            jnp.where(mask[..., None], resnet.input_colors(image, self.norm), 0.0)
             for image, mask in ((image_a, mask_a), (image_b, mask_b))
         ]
         x = jnp.concatenate(stack, axis=-1).astype(self.dtype)
-        x = self._convolutions(x) if self.form == "conv" else self._resnet(x)
+        x = self._convolutions(x) if self.form == "conv" else self._resnet(x, train)
         # Small numbers that move every pixel: not in reduced precision. The mean first:
         # it commutes with a 1x1 convolution.
         features = jnp.mean(x.astype(jnp.float32), axis=(1, 2))
@@ -110,11 +115,11 @@ class PoseNet(nn.Module):
             x = nn.relu(x)
         return x
 
-    def _resnet(self, x: Array) -> Array:
+    def _resnet(self, x: Array, train: bool) -> Array:
         encoder = resnet.ResNetEncoder(
-            18, self.width_multiplier, self.dtype, name="encoder"
+            18, self.width_multiplier, self.norm, self.dtype, name="encoder"
         )
-        x = encoder(x)[-1]
+        x = encoder(x, train=train)[-1]
         width = layers.scaled_width(_RESNET_HEAD_WIDTH, self.width_multiplier)
         for name, size in (("squeeze", 1), ("conv1", 3), ("conv2", 3)):
             x = nn.relu(layers.Conv(width, size, dtype=self.dtype, name=name)(x))

@@ -2,7 +2,8 @@
 
 He et al. 2016, as in Li et al. 2020: 7x7 stem, max pooling, four stages; layer norm
 with randomised statistics where classification networks have batch norm. Every strided
-layer is centred at even pixels, as in torchvision, whose weights therefore fit.
+layer is centred at even pixels, as in torchvision, whose weights therefore fit. With
+norm "batch" it computes exactly what torchvision's does, its statistics included.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from jaxtyping import Array, Float
 from mdm_jax.networks import layers, resampling
 
 _STAGE_WIDTHS = (64, 128, 256, 512)
+NORMS = ("layer", "batch")
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
 
@@ -24,26 +26,51 @@ def _conv(features, kernel_size, stride, dtype, name) -> layers.Conv:
     )
 
 
+def _norm(x: Array, kind: str, name: str, noise_stddev, train: bool) -> Array:
+    """Returns x normalised by a norm of that kind."""
+    if kind == "layer":
+        module = layers.RandomizedLayerNorm(name=name)
+        return module(x, noise_stddev=noise_stddev, train=train)
+    return nn.BatchNorm(
+        use_running_average=not train,
+        momentum=0.9,
+        epsilon=1e-5,
+        dtype=x.dtype,
+        use_fast_variance=False,
+        name=name,
+    )(x)
+
+
+def input_colors(image: Float[Array, "b h w 3"], norm: str) -> Array:
+    """Returns colours in [0, 1] as an encoder with such norms wants them.
+
+    Batch norms come with weights from elsewhere, and these with that input; layer norms
+    remove what a scale of the input would do.
+    """
+    return layers.centered(image) if norm == "layer" else layers.standardized(image)
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut; see `ResNetEncoder` for the options."""
 
     features: int
     stride: int = 1
+    norm: str = "layer"
     dtype: layers.Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, *, noise_stddev=0.0, train: bool = False) -> Array:
         def norm(y, name):
-            module = layers.RandomizedLayerNorm(name=name)
-            return module(y, noise_stddev=noise_stddev, train=train)
+            return _norm(y, self.norm, name, noise_stddev, train)
 
         y = _conv(self.features, 3, self.stride, self.dtype, "conv1")(x)
         y = nn.relu(norm(y, "norm1"))
         y = _conv(self.features, 3, 1, self.dtype, "conv2")(y)
         y = norm(y, "norm2")
         if self.stride != 1 or x.shape[-1] != self.features:
-            # No norm on the shortcut (Li et al. 2020).
             x = _conv(self.features, 1, self.stride, self.dtype, "shortcut")(x)
+            if self.norm == "batch":  # Li et al. 2020 have none on the shortcut.
+                x = norm(x, "shortcut_norm")
         return nn.relu(x + y)
 
 
@@ -52,13 +79,13 @@ class BottleneckBlock(nn.Module):
 
     features: int
     stride: int = 1
+    norm: str = "layer"
     dtype: layers.Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, *, noise_stddev=0.0, train: bool = False) -> Array:
         def norm(y, name):
-            module = layers.RandomizedLayerNorm(name=name)
-            return module(y, noise_stddev=noise_stddev, train=train)
+            return _norm(y, self.norm, name, noise_stddev, train)
 
         features_out = 4 * self.features
         y = _conv(self.features, 1, 1, self.dtype, "conv1")(x)
@@ -69,6 +96,8 @@ class BottleneckBlock(nn.Module):
         y = norm(y, "norm3")
         if self.stride != 1 or x.shape[-1] != features_out:
             x = _conv(features_out, 1, self.stride, self.dtype, "shortcut")(x)
+            if self.norm == "batch":
+                x = norm(x, "shortcut_norm")
         return nn.relu(x + y)
 
 
@@ -78,17 +107,20 @@ class ResNetEncoder(nn.Module):
     Attributes:
         depth: 18, 34 (basic blocks) or 50 (bottleneck blocks).
         width_multiplier: scales the widths 64, 64, 128, 256, 512.
+        norm: "layer" (Li et al. 2020) or "batch": statistics of the batch in training,
+            their running averages, in the collection `batch_stats`, otherwise.
         dtype: of convolutions and feature maps; parameters are float32.
     """
 
     depth: int = 18
     width_multiplier: float = 1.0
+    norm: str = "layer"
     dtype: layers.Dtype = jnp.float32
 
     @nn.compact
     def __call__(
         self,
-        image: Float[Array, "b h w 3"],
+        image: Float[Array, "b h w c"],
         *,
         noise_stddev: Array | float = 0.0,
         train: bool = False,
@@ -98,13 +130,15 @@ class ResNetEncoder(nn.Module):
         Sides that do not divide are rounded up at each stride.
 
         Args:
-            image: colours centred at 0.
-            noise_stddev: of the norms' statistics, see `RandomizedLayerNorm`.
-            train: whether statistics are noisy.
+            image: `input_colors`, or several images' one after the other.
+            noise_stddev: of the layer norms' statistics, see `RandomizedLayerNorm`.
+            train: whether statistics are noisy, or those of the batch.
 
         Raises:
-            ValueError: for a depth without definition.
+            ValueError: for a depth or norm without definition.
         """
+        if self.norm not in NORMS:
+            raise ValueError(f"norm expects one of {NORMS}, got {self.norm!r}")
         if self.depth not in _BLOCKS:
             raise ValueError(
                 f"ResNet depth expects one of {sorted(_BLOCKS)}, got {self.depth}"
@@ -113,8 +147,7 @@ class ResNetEncoder(nn.Module):
         noise = {"noise_stddev": noise_stddev, "train": train}
         width = layers.scaled_width(64, self.width_multiplier)
         x = _conv(width, 7, 2, self.dtype, "stem_conv")(image)
-        x = layers.RandomizedLayerNorm(name="stem_norm")(x, **noise)
-        x = nn.relu(x)
+        x = nn.relu(_norm(x, self.norm, "stem_norm", **noise))
         feature_maps = [x]
         x = resampling.max_pool(x)
         for stage, blocks in enumerate(_BLOCKS[self.depth]):
@@ -122,6 +155,6 @@ class ResNetEncoder(nn.Module):
             for index in range(blocks):
                 stride = 2 if stage > 0 and index == 0 else 1
                 name = f"stage{stage + 1}_block{index + 1}"
-                x = block(width, stride, self.dtype, name=name)(x, **noise)
+                x = block(width, stride, self.norm, self.dtype, name=name)(x, **noise)
             feature_maps.append(x)
         return feature_maps

@@ -39,6 +39,10 @@ MAY_CHANGE = (
 # What may differ too, as advised where a loss was not finite, but is worth a warning.
 MAY_CHANGE_WITH_WARNING = ("optimizer.learning_rate", "optimizer.clip_norm")
 
+# The config as it was given, and with what the data told filled in.
+CONFIG = "config.json"
+SETTLED_CONFIG = "settled_config.json"
+
 
 def prepare_workdir(workdir: str | os.PathLike[str], config: ml_collections.ConfigDict):
     """Makes the folder of a run and keeps its config there as `config.json`.
@@ -59,10 +63,24 @@ def prepare_workdir(workdir: str | os.PathLike[str], config: ml_collections.Conf
         raise OSError(
             f"--workdir={workdir} cannot be written to ({error}): choose another folder"
         ) from error
-    path = workdir / "config.json"
+    path = workdir / CONFIG
     # Without a checkpoint nothing of the old run would be taken over.
-    if path.exists() and any((workdir / "checkpoints").glob("[0-9]*")):
+    if path.exists() and has_any(workdir):
         _check_same(path, config)
+    _write_config(path, config)
+
+
+def has_any(workdir: str | os.PathLike[str]) -> bool:
+    """Returns whether a run in this folder would be resumed."""
+    return any((pathlib.Path(workdir) / "checkpoints").glob("[0-9]*"))
+
+
+def keep_settled(workdir: str | os.PathLike[str], config: ml_collections.ConfigDict):
+    """Keeps what `data.settle` returned, so that a run can be used without its data."""
+    _write_config(pathlib.Path(workdir) / SETTLED_CONFIG, config)
+
+
+def _write_config(path: pathlib.Path, config: ml_collections.ConfigDict):
     if jax.process_index() == 0:
         temporary = path.with_suffix(".json.tmp")
         temporary.write_text(config_lib.to_json(config))

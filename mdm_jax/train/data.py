@@ -11,6 +11,8 @@ from absl import logging
 
 from mdm_jax import config as config_lib
 from mdm_jax.input_pipeline import loader, raw_data, readers, sources, synthetic
+from mdm_jax.input_pipeline.instance_masks import recording_masks
+from mdm_jax.input_pipeline.prepared import reading
 from mdm_jax.input_pipeline.recording import Recording
 from mdm_jax.methods import instance_slots
 
@@ -29,15 +31,6 @@ class Data:
     held_out: list[Recording]
     held_out_name: str
 
-    @property
-    def has_truth(self) -> bool:
-        """Whether depth and camera motion of all recordings are known."""
-        return all(
-            known is not None
-            for r in (*self.train, *self.held_out)
-            for known in (r.depth, r.world_from_camera, r.intrinsics)
-        )
-
 
 def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
     """Returns the recordings that `config.dataset` describes.
@@ -47,18 +40,22 @@ def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
         OSError: input is missing or the cache cannot be written.
     """
     d = config.dataset
-    names = ("synthetic", "video", *readers.READERS)
+    names = ("synthetic", "video", "prepared", *readers.READERS)
     name = config_lib.choice(config, "dataset.name", names)
     split = config_lib.choice(config, "evaluation.split", ("test", "validation"))
     if name == "synthetic":
         shared = {"size": tuple(d.size), "seed": d.synthetic_seed}
+        train = synthetic.make_drives(
+            split="train",
+            num_drives=d.num_drives,
+            num_frames=d.frames_per_drive,
+            **shared,
+        )
+        if masks := recording_masks.from_config(d):
+            alone = len(train) == 1
+            train = [masks.replace(drive, alone=alone) for drive in train]
         return Data(
-            synthetic.make_drives(
-                split="train",
-                num_drives=d.num_drives,
-                num_frames=d.frames_per_drive,
-                **shared,
-            ),
+            train,
             synthetic.make_drives(
                 split=split,
                 num_drives=d.num_evaluation_drives,
@@ -69,8 +66,13 @@ def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
         )
     dataset = config.dataset.copy_and_resolve_references()
     dataset.cache_dir = d.cache_dir or str(pathlib.Path(workdir) / "cache")
-    opened = sources if name == "video" else raw_data
-    return Data(opened.open_recordings(dataset), [], split)
+    if name == "video":
+        return Data(sources.open_recordings(dataset), [], split)
+    opened = reading if name == "prepared" else raw_data
+    parts = opened.open_parts(
+        dataset, held_out=split, labelled_only=config.method == "instance_motion"
+    )
+    return Data(parts.train, parts.held_out, split)
 
 
 def make_loader(
@@ -84,6 +86,9 @@ def make_loader(
             f"config.train.batch_size={config.train.batch_size} must be a multiple of "
             f"the {jax.process_count()} processes"
         )
+    if not config.loss_weights.get("depth_supervision", 0.0):
+        # Depth is for evaluation then, and need not travel through the loader.
+        recordings = [dataclasses.replace(one, depth=None) for one in recordings]
     return loader.make_loader(
         recordings,
         clip_length=d.clip_length,
@@ -128,8 +133,9 @@ def settle(config: ml_collections.ConfigDict, data: Data) -> ml_collections.Conf
 
 def _settle_budget(config: ml_collections.ConfigDict, data: Data):
     options = config.instance_motion
-    label_maps = [r.instance_labels for r in data.train]
-    if any(labels is None for labels in label_maps):
+    known = [r.instance_labels for r in data.train]
+    label_maps = [labels for labels in known if labels is not None]
+    if len(label_maps) < len(known):
         return
     options.instance_budget = instance_slots.fitting_budget(
         label_maps,

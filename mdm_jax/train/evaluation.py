@@ -53,12 +53,8 @@ class Evaluator:
             jax.device_put,
             device=sharding.split_or_copied(mesh, config.evaluation.batch_size),
         )
-        self._baselines = (
-            baselines_lib.image_independent_maps(
-                recordings.train, max_depth=config.evaluation.max_depth
-            )
-            if recordings.has_truth
-            else None
+        self._baselines = baselines_lib.image_independent_maps(
+            recordings.train, max_depth=config.evaluation.max_depth
         )
 
     def __call__(self, state: TrainState, *, seconds: float) -> dict[str, float]:
@@ -106,8 +102,9 @@ class Evaluator:
             to_devices=self._to_devices,
         )
         folded: list[measures.Measure] = [measures.Reconstruction()]
-        if self._data.has_truth:
+        if any(measures.knows_truth(one) for one in recordings):
             folded.append(measures.Truth(config, self._baselines))
+        if any(measures.knows_object_motion(one) for one in recordings):
             folded.append(object_measures.Objects(config))
         if self._learned_intrinsics:
             folded.append(measures.LearnedIntrinsics())
@@ -145,6 +142,7 @@ def panel_row(
         )
         if valid.any():
             scale = depth_lib.median_scale(true_depth, depth, valid)
+    if measures.knows_object_motion(pair.recording):
         true_motion = recording_lib.rigid_motion(
             pair.recording, pair.index, pair.source_index
         ).residual_translation
@@ -183,6 +181,16 @@ def summary_table(metrics: dict[str, float], drive: str) -> list[tuple[str, str,
         row("depth delta < 1.25^3", "depth/a3", None),
         row("Abs Rel, moving", "moving/abs_rel", "baseline/moving_abs_rel"),
         row("Abs Rel, static", "static/abs_rel", "baseline/static_abs_rel"),
+        row(
+            "Abs Rel, instances",
+            "instances/abs_rel",
+            "baseline/instances_abs_rel",
+        ),
+        row(
+            "Abs Rel, background",
+            "background/abs_rel",
+            "baseline/background_abs_rel",
+        ),
         row("moving: share > 3x too far", "moving/hole_rate", None),
         row(
             "egomotion translation error",

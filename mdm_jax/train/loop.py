@@ -22,6 +22,7 @@ from mdm_jax.train import (
     data,
     evaluation,
     failure,
+    initial_weights,
     optimizer,
     preflight,
     reporting,
@@ -36,20 +37,21 @@ def train_and_evaluate(
 ) -> dict[str, float]:
     """Trains as configured, in or from `workdir`, and returns the final metrics.
 
-    Writes into `workdir`: `config.json`, `checkpoints/`, `metrics.jsonl`,
-    `metrics.json` and `panel.png`. A run that was stopped goes on from its newest
-    checkpoint and gives, on the same machine, the same result bit for bit. One that is
-    complete is evaluated anew.
+    Writes into `workdir`: `config.json`, `settled_config.json`, `checkpoints/`,
+    `metrics.jsonl`, `metrics.json` and `panel.png`. A run that was stopped goes on from
+    its newest checkpoint and gives, on the same machine, the same result bit for bit.
+    One that is complete is evaluated anew.
 
     Raises:
         ValueError: config, data or workdir are not usable; the message says what to do.
         FloatingPointError: a loss was not finite; its batch is kept in `workdir`.
     """
     mesh = sharding.make_mesh()
-    preflight.check(config, mesh)
+    preflight.check(config, mesh, resumes=checkpoint.has_any(workdir))
     checkpoint.prepare_workdir(workdir, config)
     recordings = data.open_data(config, workdir)
     config = data.settle(config, recordings)
+    checkpoint.keep_settled(workdir, config)
     method, transform = methods.create(config), optimizer.create(config)
     num_steps, learning_rate = config.train.num_steps, optimizer.schedule(config)
 
@@ -85,6 +87,8 @@ def train_and_evaluate(
             workdir, keep=config.train.keep_checkpoints
         )
         stack.enter_context(contextlib.closing(checkpointer))
+        if config.networks.init and checkpointer.latest_step() is None:
+            state = initial_weights.apply(config, state, workdir)
         resumed = checkpointer.restore(state, empty, iterator)
         state, metrics, seconds = resumed.state, resumed.metrics, resumed.seconds
         last = step = int(state.step)

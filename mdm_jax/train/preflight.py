@@ -13,13 +13,18 @@ from jax.sharding import Mesh
 from mdm_jax import config as config_lib
 from mdm_jax import methods
 from mdm_jax.input_pipeline import augment, footage
-from mdm_jax.methods.base import total_loss
+from mdm_jax.methods.base import Method, Variables, total_loss
 from mdm_jax.structs import batch_from_arrays
-from mdm_jax.train import optimizer, sharding
+from mdm_jax.train import initial_weights, optimizer, sharding
 
 
-def check(config: ml_collections.ConfigDict, mesh: Mesh):
-    """Checks the config's fields, options and loss names.
+def check(config: ml_collections.ConfigDict, mesh: Mesh, *, resumes: bool = False):
+    """Checks the config's fields, options and loss names, and the first weights.
+
+    Args:
+        config: of the run.
+        mesh: that it is to run on.
+        resumes: there is a checkpoint, so that the first weights are not needed.
 
     Raises:
         ValueError: one of them is not usable; the message says what to do.
@@ -32,6 +37,7 @@ def check(config: ml_collections.ConfigDict, mesh: Mesh):
             f"{footage.MIN_SIDE} pixels each, got {size}"
         )
     method = methods.create(config)
+    _check_masks(config)
     optimizer.create(config)
     augment.make_config(config.augment.to_dict())
     sharding.check_batch_size(
@@ -46,10 +52,42 @@ def check(config: ml_collections.ConfigDict, mesh: Mesh):
         return total_loss(terms, dict(config.loss_weights))[0]
 
     # Nothing is computed: the loss names its terms while its shapes are derived.
-    jax.eval_shape(loss, _clip_shapes(config))
+    jax.eval_shape(loss, clip_shapes(config))
+    if config.networks.init and not resumes:
+        initial_weights.check(config, variable_shapes(method, config))
 
 
-def _clip_shapes(config: ml_collections.ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+def _check_masks(config: ml_collections.ConfigDict):
+    """Checks that frames come with masks where the method learns from them."""
+    dataset = config.dataset
+    if dataset.masks and dataset.name not in ("video", "synthetic"):
+        raise ValueError(
+            "config.dataset.masks is for the data sets video and synthetic, got"
+            f" dataset.name={dataset.name}: clear it, or read the folder of frames as"
+            " dataset.name=video"
+        )
+    learns_objects = (
+        config.method == "instance_motion" and config.networks.object_pose != "none"
+    )
+    if learns_objects and dataset.name == "video" and not dataset.masks:
+        raise ValueError(
+            "config.method=instance_motion trains on instance masks, and dataset.masks"
+            " is empty: make them with `python -m mdm_jax.annotate --input="
+            f"{dataset.path} --masks=... --output=DIR` and pass"
+            " --config.dataset.masks=DIR; or set config.networks.object_pose=none"
+        )
+
+
+def variable_shapes(method: Method, config: ml_collections.ConfigDict) -> Variables:
+    """Returns the shapes of a method's variables; nothing is computed."""
+
+    def init(arrays: dict[str, jax.Array]) -> Variables:
+        return method.init(jax.random.key(0), batch_from_arrays(arrays))
+
+    return jax.eval_shape(init, clip_shapes(config))
+
+
+def clip_shapes(config: ml_collections.ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
     """Returns the shapes of a batch of one clip, with all that a data set may tell."""
     height, width = config.dataset.size
     length = config.dataset.clip_length

@@ -68,7 +68,7 @@ def trajectory(
     plot.set_aspect("equal", adjustable="datalim")
     plot.set_xlabel(f"{_AXES[across]} [m]")
     plot.set_ylabel(f"{_AXES[ahead]} [m]")
-    plot.legend(frameon=False)
+    plot.legend(frameon=False, loc="upper right")
     return _picture(drawing, plot)
 
 
@@ -90,6 +90,26 @@ def error_by_length(rows: Sequence[Mapping[str, Any]]) -> UInt8[np.ndarray, "h w
         plot.set_xlabel("length of the stretch [m]")
         plot.set_ylabel(label)
     return _picture(drawing, left, right)
+
+
+def scores_by_threshold(
+    rows: Sequence[Mapping[str, Any]],
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns how well moving pixels are found, over the length that counts as moving.
+
+    Args:
+        rows: `threshold`, `iou` and `f1`.
+    """
+    drawing = figure.Figure(figsize=(5.5, 3.4), dpi=_DPI, layout="constrained")
+    plot = drawing.subplots()
+    thresholds = _column(rows, "threshold")
+    for name, label, color in (("iou", "IoU", _PREDICTED), ("f1", "F1", _SECOND)):
+        plot.plot(thresholds, _column(rows, name), "o-", color=color, label=label)
+    plot.set_xscale("log")
+    plot.set_ylim(0, 1)
+    plot.set_xlabel("threshold [camera's mean step]")
+    plot.legend(frameon=False)
+    return _picture(drawing, plot)
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Which pairs are predicted, with what they are predicted, and image-independent maps."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -129,5 +131,22 @@ def test_unknown_and_far_depth_is_left_out_of_the_fixed_maps(tiny_recordings):
     assert maps["log_mean"][0, 2] == pytest.approx(
         np.exp(np.log(rest).mean()), rel=1e-5
     )
-    with pytest.raises(ValueError, match="no true depth lies between 0 and 0.001 m"):
-        baselines.image_independent_maps(recordings, max_depth=1e-3)
+    assert baselines.image_independent_maps(recordings, max_depth=1e-3) == {}
+
+
+def test_drives_without_depth_are_passed_over_by_the_fixed_maps(tiny_recordings):
+    first, second = tiny_recordings
+    unknown = dataclasses.replace(second, depth=None)
+    maps = baselines.image_independent_maps([unknown, first], max_depth=80.0)
+    np.testing.assert_allclose(
+        maps["median"], np.median(first.depth, axis=0), rtol=1e-6
+    )
+    assert baselines.image_independent_maps([unknown], max_depth=80.0) == {}
+
+
+def test_of_very_many_frames_a_share_makes_the_fixed_maps(tiny_recordings, monkeypatch):
+    first, _ = tiny_recordings
+    monkeypatch.setattr(baselines, "_MAX_VALUES", 2 * first.depth[0].size)
+    maps = baselines.image_independent_maps([first], max_depth=80.0)
+    share = np.median(first.depth[[0, 3]], axis=0)
+    np.testing.assert_allclose(maps["median"], share, rtol=1e-6)

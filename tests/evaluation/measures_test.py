@@ -1,5 +1,7 @@
 """Measuring predictions: the truth scores perfectly, the guess by position does not."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -159,3 +161,60 @@ def test_the_memory_of_measures_does_not_grow_by_maps(tiny_recordings):
         for measure in folded:
             measure.add(pair)
     assert (num_bytes(folded) - before) / len(pairs) < 2000
+
+
+def test_only_what_is_known_of_a_recording_is_measured(tiny_recordings):
+    pairs = _all_pairs(tiny_recordings[:1], scale=0.5)
+
+    def measured(**unknown):
+        changed = dataclasses.replace(
+            tiny_recordings[0], **dict.fromkeys(unknown.pop("unknown"))
+        )
+        assert measures.knows_truth(changed)
+        return _result(
+            measures.Truth(EVALUATION),
+            [dataclasses.replace(pair, recording=changed) for pair in pairs],
+        )
+
+    whole = _result(measures.Truth(EVALUATION), pairs)
+    no_objects = measured(unknown=["world_from_object", "instance_labels"])
+    kinds = {key.split("/")[0] for key in no_objects}
+    assert kinds == {"depth", "egomotion"}
+    no_poses = measured(unknown=["world_from_object", "world_from_camera"])
+    kinds = {key.split("/")[0] for key in no_poses}
+    assert kinds == {"depth", "instances", "background"}
+    no_depth = measured(unknown=["world_from_object", "depth"])
+    assert no_depth["depth/num_images"] == 0
+    assert {key for key in no_depth if not key.startswith("egomotion/")} == {
+        "depth/num_images"
+    }
+    for key in set(whole) & (set(no_objects) | set(no_poses)):
+        expected = no_objects.get(key, no_poses.get(key))
+        assert whole[key] == pytest.approx(expected), key
+
+
+def test_instances_and_background_are_measured_apart(tiny_recordings):
+    recording = dataclasses.replace(tiny_recordings[0], world_from_object=None)
+    pairs = [
+        dataclasses.replace(pair, recording=recording)
+        for pair in _all_pairs(tiny_recordings[:1])
+    ]
+    for pair in pairs:
+        on_instance = recording.instance_labels[pair.index] > 0
+        pair.prediction["depth"][on_instance] *= 1.5
+    metrics = _result(measures.Truth(EVALUATION), pairs)
+    # The median scale s is a little too small; then s and 1.5 s stand before the truth.
+    background, instances = (
+        metrics[f"{part}/abs_rel"] for part in ("background", "instances")
+    )
+    assert 0 < background < 0.1
+    assert 1 + instances == pytest.approx(1.5 * (1 - background))
+
+
+def test_a_recording_of_which_nothing_is_known_has_no_truth(tiny_recordings):
+    recording = dataclasses.replace(
+        tiny_recordings[0], depth=None, world_from_camera=None
+    )
+    assert not measures.knows_truth(recording)
+    assert not measures.knows_object_motion(recording)
+    assert measures.knows_object_motion(tiny_recordings[0])

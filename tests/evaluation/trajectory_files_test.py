@@ -70,3 +70,21 @@ def test_what_is_no_trajectory_is_named_by_file_and_line(tmp_path, text, message
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         _read(path)
+
+
+def test_tum_files_written_are_read_as_they_were(tmp_path):
+    rng = np.random.default_rng(0)
+    turns = Rotation.from_rotvec(rng.normal(size=(40, 3)) * 2)
+    half = Rotation.from_rotvec(np.pi * np.eye(3))
+    poses = np.tile(np.eye(4), (43, 1, 1))
+    poses[:, :3, :3] = Rotation.concatenate([turns, half]).as_matrix()
+    poses[:, :3, 3] = rng.normal(size=(43, 3))
+    times = np.arange(43) / 7
+    path = tmp_path / "a.txt"
+    trajectory_files.write_tum(path, poses, times=times)
+    again = _read(path)
+    np.testing.assert_allclose(again.poses, poses, atol=1e-8)
+    np.testing.assert_allclose(again.times, times, atol=1e-6)
+    quaternions = np.loadtxt(path)[:, 4:]
+    other = Rotation.from_quat(quaternions).as_matrix()
+    np.testing.assert_allclose(other, poses[:, :3, :3], atol=1e-8)

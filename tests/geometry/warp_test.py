@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import inspect
 
 import jax
@@ -18,8 +19,12 @@ K = intrinsics.matrix(8.0, 7.5, 4.3, 2.4).astype(np.float32)
 ANGLES = np.array([0.02, -0.03, 0.05], np.float32)
 TRANSLATION = np.array([0.3, -0.1, 0.2], np.float32)
 
-inverse_warp = jax.jit(warp.inverse_warp)
-forward_warp = jax.jit(warp.forward_warp, static_argnames=("alpha", "mode"))
+# Compiling is what takes time here: it is done once for all tests, and in haste.
+_jit = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)
+inverse_warp = _jit(warp.inverse_warp)
+forward_warp = _jit(warp.forward_warp, static_argnames=("alpha", "mode"))
 _pose_from_euler = jax.jit(pose.from_euler)
 
 
@@ -179,7 +184,7 @@ def _loss(image, depth, angles, translation, residual, K) -> jax.Array:
     return jnp.sum(photometric) + jnp.sum(jnp.where(warped.valid, warped.depth, 0.0))
 
 
-_value_and_gradients = jax.jit(jax.value_and_grad(_loss, (0, 1, 2, 3, 4, 5)))
+_value_and_gradients = _jit(jax.value_and_grad(_loss, (0, 1, 2, 3, 4, 5)))
 
 
 def test_gradients_agree_with_finite_differences():
@@ -246,14 +251,14 @@ def test_mapped_over_devices_it_equals_one_device_and_nothing_is_exchanged():
     mesh = jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,))
     sharding = NamedSharding(mesh, PartitionSpec("data"))
     sharded = jax.device_put(arguments, sharding)
-    mapped = jax.jit(jax.vmap(step), out_shardings=sharding)
+    mapped = _jit(jax.vmap(step), out_shardings=sharding)
     compiled = mapped.lower(*sharded).compile().as_text()
     for collective in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
         assert collective not in compiled
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
         mapped(*sharded),
-        jax.jit(jax.vmap(step))(*arguments),
+        _jit(jax.vmap(step))(*arguments),
     )
 
 
@@ -265,11 +270,8 @@ def test_a_batch_instead_of_one_image_is_an_error():
 
 
 def _forward(image, depth, angles, translation, K=K, **options) -> Warped:
-    def warped(image, depth, target_from_source, K):
-        return warp.forward_warp(image, depth, target_from_source, K, **options)
-
     target_from_source = _pose_from_euler(jnp.asarray(angles), jnp.asarray(translation))
-    return jax.jit(warped)(image, depth, target_from_source, K)
+    return forward_warp(image, depth, target_from_source, K, **options)
 
 
 ZERO = np.zeros(3, np.float32)
@@ -420,6 +422,11 @@ def _forward_loss(image, depth, angles, translation, K, mode="nearest") -> jax.A
     return jnp.sum(photometric) + jnp.sum(warped.depth) + jnp.sum(pixels) / 8
 
 
+_forward_value_and_gradients = _jit(
+    jax.value_and_grad(_forward_loss, (0, 1, 2, 3, 4)), static_argnums=5
+)
+
+
 def test_gradients_of_forward_warping_agree_with_finite_differences():
     with jax.enable_x64(True):
         arguments = [
@@ -472,8 +479,7 @@ def test_forward_warped_values_and_gradients_are_finite(mode, case, depth, trans
     depths[2:4, 3:6] = 30.0
     translation = np.array(translation, np.float32)
     arguments = _image(), depths, ZERO, translation, K
-    loss = jax.jit(jax.value_and_grad(_forward_loss, (0, 1, 2, 3, 4)), static_argnums=5)
-    value, gradients = loss(*arguments, mode)
+    value, gradients = _forward_value_and_gradients(*arguments, mode)
     assert np.isfinite(value), case
     warped = _forward(*arguments[:4], mode=mode)
     for array in (*jax.tree.leaves(gradients), *jax.tree.leaves(warped)):
@@ -519,11 +525,11 @@ def test_forward_warps_of_many_images_equal_each_alone_and_exchange_nothing(mode
     mesh = jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,))
     sharding = NamedSharding(mesh, PartitionSpec("data"))
     sharded = jax.device_put(arguments, sharding)
-    mapped = jax.jit(jax.vmap(step), out_shardings=sharding)
+    mapped = _jit(jax.vmap(step), out_shardings=sharding)
     compiled = mapped.lower(*sharded).compile().as_text()
     for collective in ("all-gather", "all-reduce", "all-to-all", "collective-permute"):
         assert collective not in compiled
-    together, alone = mapped(*sharded), jax.jit(step)
+    together, alone = mapped(*sharded), _jit(step)
     for index in range(devices):
         one = alone(*(a[index] for a in arguments))
         for many, single in zip(jax.tree.leaves(together), jax.tree.leaves(one)):

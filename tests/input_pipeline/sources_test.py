@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mdm_jax.input_pipeline import footage, frame_cache, sources
+from mdm_jax.input_pipeline import clips, footage, frame_cache, sources
+from mdm_jax.train import data
 
 SIZE = (32, 48)
 
@@ -194,6 +195,7 @@ def test_open_recordings_reads_the_config(tmp_path):
         crop=(0.0, 0.0, 0.0, 0.0),
         intrinsics="learned",
         cache_dir=str(tmp_path / "cache"),
+        masks="",
     )
     (recording,) = sources.open_recordings(config)
     assert recording.frames.shape == (2, *SIZE, 3)
@@ -342,3 +344,26 @@ def test_car_turn_video(tmp_path, sample_data):
     (recording,) = _open(path, tmp_path, size=(64, 96), intrinsics="learned")
     assert recording.frames.shape == (81, 64, 96, 3)
     assert recording.frames.std() > 20
+
+
+def test_many_videos_are_one_clip_each_with_a_camera_of_its_own(tmp_path, tiny_config):
+    root = tmp_path / "web"
+    _write_video(root / "first.avi", _frames(4))
+    _write_video(root / "second.avi", _frames(3, height=60, width=80))
+    _write_video(root / "third.avi", _frames(5, height=48, width=90))
+    tiny_config.dataset.update(
+        {"name": "video", "path": str(root), "size": SIZE, "intrinsics": "learned"}
+    )
+    tiny_config.dataset.static_threshold = 0.0
+    opened = data.open_data(tiny_config, str(tmp_path))
+    assert [one.name for one in opened.train] == ["first", "second", "third"]
+    assert all(one.intrinsics is None for one in opened.train)
+    settled = data.settle(tiny_config, opened)
+    assert settled.motion_field.intrinsics == "video"
+    assert settled.motion_field.num_videos == 3
+    # What is learned belongs to the frames as they are.
+    assert settled.augment.flip_probability == 0
+    table = clips.clip_table(opened.train, clip_length=2, static_threshold=0)
+    source = clips.ClipSource(opened.train, table)
+    videos = [int(source[index]["video_index"]) for index in range(len(source))]
+    assert videos == [0] * 3 + [1] * 2 + [2] * 4

@@ -187,3 +187,14 @@ def test_genuine_lists_are_checked_against_the_disk(sample_data, tmp_path):
     assert located.report().startswith(
         "1 of 697 listed frames found; 696 missing, of 28 recordings:"
     )
+
+
+def test_only_labelled_frames_with_labelled_neighbours_are_kept(monkeypatch):
+    drive = _drive("a", range(7))
+    known = [True, False, True, True, False, True, True]
+    monkeypatch.setattr(_Numbers, "labelled", lambda self: known, raising=False)
+    assert [part.numbers for part in splits.labelled(drive)] == [(2, 3), (5, 6)]
+    (part,) = drive_lib.take(drive, [1, 2, 3])
+    assert part.labelled() == [False, True, True]
+    monkeypatch.undo()
+    assert splits.labelled(drive) == []

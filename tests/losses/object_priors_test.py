@@ -43,17 +43,42 @@ def test_boxes_are_as_high_as_objects_and_know_when_they_are_cut_off():
 
 
 def test_the_translation_prior_is_the_mean_distance_of_valid_objects():
-    translation, measured = _random(4, 3), _random(4, 3, seed=1)
-    valid = jnp.array([True, False, True, False])
-    loss = object_priors.translation_prior(translation, measured, valid)
-    distance = np.abs(np.asarray(translation - measured)).sum(axis=-1)
-    assert loss == pytest.approx((distance[0] + distance[2]) / 2, rel=1e-6)
-    gradients = jax.jit(jax.grad(object_priors.translation_prior, argnums=(0, 1)))(
-        translation, measured, valid
+    translation, measured = _random(1, 4, 3), _random(1, 4, 3, seed=1)
+    valid = jnp.array([[True, False, True, False]])
+    arguments = translation, measured, jnp.array([5.0]), valid
+    loss = object_priors.translation_prior(*arguments)
+    distance = np.abs(np.asarray(translation - measured)).sum(axis=-1)[0]
+    # Relative to the depth of the scene.
+    assert loss == pytest.approx((distance[0] + distance[2]) / 2 / 5, rel=1e-6)
+    gradients = jax.jit(jax.grad(object_priors.translation_prior, argnums=(0, 1, 2)))(
+        *arguments
     )
-    assert float(jnp.abs(gradients[0][0]).min()) > 0
-    assert not gradients[0][1].any()
+    assert float(jnp.abs(gradients[0][0, 0]).min()) > 0
+    assert not gradients[0][0, 1].any()
     assert not gradients[1].any()  # a measurement is not learned from
+    assert not gradients[2].any()
+
+
+def test_the_priors_of_a_larger_world_weigh_the_same():
+    arguments = _height_arguments() | {"object_depth": jnp.full((N, K), 30.0)}
+    translation, measured = _random(N, K, 3), _random(N, K, 3, seed=1)
+    values = []
+    for scale in (1.0, 20.0):
+        lengths = {
+            name: scale * arguments[name]
+            for name in ("object_depth", "height", "scene_depth")
+        }
+        values.append(object_priors.height_prior(**arguments | lengths))
+        values.append(
+            object_priors.translation_prior(
+                scale * translation,
+                scale * measured,
+                lengths["scene_depth"],
+                arguments["valid"],
+            )
+        )
+    assert values[0] > 0 and values[1] > 0
+    np.testing.assert_allclose(values[2:], values[:2], rtol=1e-5)
 
 
 def _height_arguments():
@@ -122,7 +147,7 @@ def test_without_objects_all_is_zero_with_finite_gradients():
         return (
             object_priors.height_prior(**arguments | {"object_depth": mean})
             + object_priors.translation_prior(
-                translation, jnp.zeros_like(translation), nothing
+                translation, jnp.zeros_like(translation), jnp.ones(N), nothing
             )
             + object_priors.motion_cycle(
                 still.rotation, translation, still.rotation, translation, nothing

@@ -1,5 +1,7 @@
 """A method that compiles in a moment, for tests of what is around a method."""
 
+import shutil
+
 import jax.numpy as jnp
 import pytest
 
@@ -8,6 +10,10 @@ from mdm_jax.geometry import motion as motion_lib
 from mdm_jax.geometry import pose as pose_lib
 from mdm_jax.methods.base import Method
 from mdm_jax.structs import Pairs, Prediction
+from mdm_jax.train import data, loop
+
+# Folders of runs that are trained already, by what was changed in their configs.
+_TRAINED = {}
 
 
 def _create(config):
@@ -77,3 +83,28 @@ def toy_config(tiny_config, monkeypatch):
     monkeypatch.setitem(methods.METHODS, "toy", _create)
     tiny_config.method = "toy"
     return tiny_config
+
+
+@pytest.fixture
+def trained(toy_config, tiny_recordings, monkeypatch, tmp_path, tmp_path_factory):
+    """Returns a function: changes of the config to a folder of a run that is trained.
+
+    Its data are the tiny drives, the first of them as a test drive.
+    """
+    held_out = tiny_recordings[:1]
+    monkeypatch.setattr(
+        data, "open_data", lambda *_: data.Data(tiny_recordings, held_out, "test")
+    )
+
+    def train(**changes):
+        key = str(sorted(changes.items()))
+        if key not in _TRAINED:
+            config = toy_config.copy_and_resolve_references()
+            config.train.num_steps = config.train.checkpoint_every = 2
+            config.update_from_flattened_dict(changes)
+            _TRAINED[key] = tmp_path_factory.mktemp("trained")
+            loop.train_and_evaluate(config, str(_TRAINED[key]))
+        shutil.copytree(_TRAINED[key], tmp_path / "run")
+        return tmp_path / "run"
+
+    return train

@@ -1,5 +1,7 @@
 """What a run shows of itself: the right layout, step, pairs and table rows."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -134,3 +136,37 @@ def test_a_frame_without_depth_is_drawn_all_the_same(make_evaluator, tiny_record
     evaluator, state = make_evaluator()
     evaluator(state, seconds=1.0)
     assert evaluator.images["panel"].ndim == 3
+
+
+def test_each_set_of_drives_is_measured_by_what_is_known_of_it(
+    make_evaluator, tiny_recordings
+):
+    # Of the first, which is held out as well, depth alone; of the second, poses alone.
+    unknown = dict.fromkeys(("world_from_object", "instance_labels"))
+    tiny_recordings[:] = [
+        dataclasses.replace(tiny_recordings[0], **unknown, world_from_camera=None),
+        dataclasses.replace(tiny_recordings[1], **unknown, depth=None),
+    ]
+    evaluator, state = make_evaluator(**{"evaluation.max_frames": 0})
+    metrics = evaluator(state, seconds=1.0)
+    assert metrics["train_drive/depth/num_images"] == 5
+    assert metrics["train_drive/baseline/abs_rel"] > 0
+    assert metrics["train_drive/egomotion/direction_deg"] >= 0
+    assert metrics["test_drive/depth/num_images"] == 5
+    assert not any(key.startswith("test_drive/egomotion") for key in metrics)
+    assert not any("/motion/" in key or "/moving/" in key for key in metrics)
+    rows = evaluation.summary_table(metrics, "test_drive")
+    assert [row[0] for row in rows[1:3]] == ["depth Abs Rel", "depth Sq Rel"]
+    assert evaluator.images["panel"].ndim == 3
+
+
+def test_depth_travels_through_the_loader_only_where_it_is_trained_on(
+    tiny_config, tiny_recordings
+):
+    for weight, expected in ((0.0, False), (0.1, True)):
+        tiny_config.loss_weights.depth_supervision = weight
+        iterator = iter(data.make_loader(tiny_recordings, tiny_config))
+        batch = next(iterator)
+        iterator.close()
+        assert ("depth" in batch) == expected
+        assert "world_from_camera" in batch

@@ -83,11 +83,21 @@ class Drive(abc.ABC):
     def labels(self, index: int) -> np.ndarray | None:
         """Returns uint8 `[h w]`, one value per object, 0 background; None if unknown.
 
+        The same object may have another value in the next frame.
+
         Raises:
             DataError: a file that should be there is missing or damaged.
         """
         del index
         return None
+
+    def labelled(self) -> list[bool]:
+        """Returns for each frame whether its labels are there, without decoding them.
+
+        Raises:
+            DataError: a file that should tell is damaged.
+        """
+        return [False] * len(self)
 
     def truth_files(self) -> list[pathlib.Path]:
         """Returns the files that points and labels come from, present or not."""
@@ -130,6 +140,9 @@ class Part(Drive):
 
     def labels(self, index: int) -> np.ndarray | None:
         return self.whole.labels(self.start + index)
+
+    def labelled(self) -> list[bool]:
+        return self.whole.labelled()[self.start : self.start + len(self)]
 
     def truth_files(self) -> list[pathlib.Path]:
         return self.whole.truth_files()

@@ -7,26 +7,24 @@ begins after it, so that neighbours in a recording stay neighbours in time.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
-import hashlib
-import json
 import os
 import pathlib
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import tqdm
 
 from mdm_jax.input_pipeline import frame_cache
+from mdm_jax.input_pipeline.instance_masks import labels as mask_labels
+from mdm_jax.input_pipeline.instance_masks import mask_files
+from mdm_jax.input_pipeline.instance_masks.recording_masks import RecordingMasks
 from mdm_jax.input_pipeline.readers import drive as drive_lib
-from mdm_jax.input_pipeline.readers import files
+from mdm_jax.input_pipeline.readers import files, map_cache, persistent_labels
 from mdm_jax.input_pipeline.readers import view as view_lib
 from mdm_jax.input_pipeline.readers.errors import DataError, Problems
 from mdm_jax.input_pipeline.recording import Recording
 
-_VERSION = 1  # raise it when the same files would have to give other content
+_VERSION = 1  # raise it when the same images would have to give other frames
 
 
 def open_recordings(
@@ -37,6 +35,7 @@ def open_recordings(
     with_poses: bool = True,
     with_depth: bool = False,
     with_labels: bool = False,
+    masks: RecordingMasks | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     problems: Problems | None = None,
 ) -> list[Recording]:
@@ -50,7 +49,11 @@ def open_recordings(
             ratio of `size`.
         with_poses: whether to read camera poses.
         with_depth: whether to lay out known depth; costs four bytes a pixel on disk.
-        with_labels: whether to lay out instance labels.
+        with_labels: whether to lay out instance labels, with ids that persist, of the
+            recordings all of whose frames have them.
+        masks: files of labels that take the place of the data set's own; those of a
+            drive are found by its name, those of a frame by the name of its image or,
+            where many images are in one file, by its number, `000000` and so on.
         cache_dir: where decoded frames are kept; None or empty for a folder in the
             user's cache.
         problems: what to do about broken files; None stops at the first. Skipping, a
@@ -74,6 +77,7 @@ def open_recordings(
                 with_poses=with_poses,
                 with_depth=with_depth,
                 with_labels=with_labels,
+                masks=masks,
                 directory=directory,
                 problems=problems,
             )
@@ -87,6 +91,7 @@ def _open(
     with_poses: bool,
     with_depth: bool,
     with_labels: bool,
+    masks: RecordingMasks | None,
     directory: pathlib.Path,
     problems: Problems,
 ) -> list[Recording]:
@@ -101,8 +106,9 @@ def _open(
         raise DataError(
             drive.files[0], f"none of the {len(drive)} images of {drive.name} is there"
         )
+    opened_masks = None if masks is None else _open_masks(drive, masks)
     frames = frame_cache.cached(
-        _each(drive, lambda index: _frame(drive, view, index, problems)),
+        map_cache.each(drive, lambda index: _frame(drive, view, index, problems)),
         directory=directory,
         name=drive.name,
         files=present,
@@ -116,24 +122,21 @@ def _open(
     )
     kept = _readable(drive, frames, problems)
     depth = labels = None
-    if with_depth and _has(drive.points):
-
-        def depth_of(index: int) -> np.ndarray:
-            points = drive.points(index)
-            return _unknown(view, np.float32) if points is None else view.depth(points)
-
-        depth = _cached_maps(
-            drive, "depth", depth_of, frames, dtype=np.float32, problems=problems
+    if with_depth and _has_points(drive):
+        depth = _depth(drive, view, frames, problems)
+    if opened_masks is not None:
+        labelled = np.ones(len(drive), bool)
+        labels = mask_labels.cached(
+            opened_masks,
+            frames,
+            name=drive.name,
+            view=view.labels,
+            options=(masks.coding, masks.background) if masks else (),
         )
-    if with_labels and _has(drive.labels):
-
-        def labels_of(index: int) -> np.ndarray:
-            labels = drive.labels(index)
-            return _unknown(view, np.uint8) if labels is None else view.labels(labels)
-
-        labels = _cached_maps(
-            drive, "labels", labels_of, frames, dtype=np.uint8, problems=problems
-        )
+    else:
+        labelled = np.array(drive.labelled() if with_labels else [False] * len(drive))
+    if labels is None and labelled.any():
+        labels = _labels(drive, view, frames, problems)
     parts = drive_lib.runs(kept) if kept else []
     return [
         Recording(
@@ -142,35 +145,33 @@ def _open(
             intrinsics=view.intrinsics(drive.intrinsics),
             depth=None if depth is None else _part(depth, kept[part]),
             world_from_camera=None if poses is None else poses[kept[part]],
-            instance_labels=None if labels is None else _part(labels, kept[part]),
+            instance_labels=None
+            if labels is None or not labelled[kept[part]].all()
+            else _part(labels, kept[part]),
         )
         for part in parts
     ]
 
 
-def _has(read: Callable[[int], np.ndarray | None]) -> bool:
-    """Returns whether a drive has points or labels, as its first frame tells."""
+def _open_masks(drive: drive_lib.Drive, masks: RecordingMasks) -> mask_files.MaskFiles:
+    names = [path.stem for path in drive.files]
+    if len(set(drive.files)) < len(drive):
+        names = [f"{index:06d}" for index in range(len(drive))]
+    return mask_files.open_masks(
+        mask_files.find(masks.root, drive.name, alone=False),
+        names,
+        size=drive.size,
+        background=masks.background,
+        coding=masks.coding,
+    )
+
+
+def _has_points(drive: drive_lib.Drive) -> bool:
+    """Returns whether a drive has known depth, as its first frame tells."""
     try:
-        return read(0) is not None
+        return drive.points(0) is not None
     except DataError:
-        return True  # It has them, but this one is broken.
-
-
-def _unknown(view: view_lib.View, dtype: type) -> np.ndarray:
-    return np.zeros(view.size, dtype)
-
-
-def _each(
-    drive: drive_lib.Drive, read: Callable[[int], np.ndarray]
-) -> Iterator[np.ndarray]:
-    """Yields what is read of each frame, in order; several threads read ahead."""
-    num_threads = min(8, os.cpu_count() or 1)
-    with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
-        # In portions: a pool's map would decode ahead without bound.
-        for start in range(0, len(drive), 4 * num_threads):
-            yield from pool.map(
-                read, range(start, min(start + 4 * num_threads, len(drive)))
-            )
+        return True  # It has it, but this one is broken.
 
 
 def _frame(
@@ -205,58 +206,54 @@ def _readable(
     return kept
 
 
-def _cached_maps(
+def _depth(
     drive: drive_lib.Drive,
-    kind: str,
-    read: Callable[[int], np.ndarray],
+    view: view_lib.View,
     frames: np.memmap,
-    *,
-    dtype: type,
     problems: Problems,
 ) -> np.memmap:
-    """Returns `[n h w]` of what is read of each frame, memory mapped, made only once.
+    """Returns float32 `[n h w]`; what is broken is 0, unknown, and counted."""
 
-    It lies beside the cache of the frames, whose name already tells images and view.
-    What is broken is 0, unknown, and counted when it is first read.
-    """
-    stats = [
-        (str(path), path.stat().st_size, path.stat().st_mtime_ns)
-        for path in drive.truth_files()
-        if files.exists(path)
-    ]
-    key = json.dumps([kind, problems.on_error, stats])
-    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    place = pathlib.Path(str(frames.filename))
-    path = place.with_name(f"{place.stem}-{kind}-{digest}.npy")
-    shape = frames.shape[:3]
-    if path.exists():
-        maps = np.lib.format.open_memmap(path, mode="r")
-        if maps.shape == shape and maps.dtype == dtype:
-            return maps
-
-    def checked(index: int) -> np.ndarray:
+    def read(index: int) -> np.ndarray:
         with problems.caught():
-            return read(index)
-        return np.zeros(shape[1:], dtype)
+            points = drive.points(index)
+            if points is not None:
+                return view.depth(points)
+        return np.zeros(view.size, np.float32)
 
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}.part")
-    try:
-        maps = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
-        progress = tqdm.tqdm(
-            _each(drive, checked),
-            total=len(drive),
-            desc=f"{kind} of {drive.name}",
-            unit=" frames",
-            disable=None,  # shown on a terminal only
-        )
-        for index, values in enumerate(progress):
-            maps[index] = values
-        maps.flush()
-        del maps
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return np.lib.format.open_memmap(path, mode="r")
+    return map_cache.cached(
+        drive,
+        "depth",
+        map_cache.each(drive, read),
+        frames,
+        dtype=np.float32,
+        on_error=problems.on_error,
+    )
+
+
+def _labels(
+    drive: drive_lib.Drive,
+    view: view_lib.View,
+    frames: np.memmap,
+    problems: Problems,
+) -> np.memmap:
+    """Returns uint8 `[n h w]` with ids that persist; 0 where broken or unknown."""
+
+    def read(index: int) -> np.ndarray:
+        with problems.caught():
+            labels = drive.labels(index)
+            if labels is not None:
+                return view.labels(labels)
+        return np.zeros(view.size, np.uint8)
+
+    return map_cache.cached(
+        drive,
+        "labels",
+        persistent_labels.persistent(map_cache.each(drive, read)),
+        frames,
+        dtype=np.uint8,
+        on_error=problems.on_error,
+    )
 
 
 def _part(maps: np.memmap, indices: Sequence[int]) -> np.ndarray:

@@ -44,6 +44,9 @@ class StripDrive(drive.Drive):
             raise DataError(path, f"expected an image of 8 bits, got {strip.dtype}")
         return strip[:, index * width : (index + 1) * width]
 
+    def labelled(self) -> list[bool]:
+        return [files.exists(self.truth_files()[0])] * _FRAMES
+
     def truth_files(self) -> list[pathlib.Path]:
         return [self.files[0].with_name(f"{self.files[0].stem}-fseg.png")]
 

@@ -67,6 +67,11 @@ class Frame:
         labels = wire.message(self._image(camera), 10)
         return bytes(wire.message(labels, 2)), wire.integer(labels, 1)
 
+    def has_panoptic(self, camera: int) -> bool:
+        """Returns whether there are panoptic labels, without copying them."""
+        labels = wire.message(self._image(camera), 10)
+        return len(wire.message(labels, 2)) > 0
+
     def camera(self, camera: int) -> waymo_sensors.Camera:
         """Returns the calibration of a camera."""
         found = self._named(wire.message(self._message, 1), 2, camera, "calibration")
@@ -198,6 +203,12 @@ class WaymoDrive(drive.Drive):
         return self.calibration.undistorted_labels(
             waymo_sensors.instances(panoptic, divisor)
         )
+
+    def labelled(self) -> list[bool]:
+        with reading(self.files[0]):
+            return [
+                frame.has_panoptic(waymo_sensors.FRONT) for frame in self._glances()
+            ]
 
     def world_from_camera(self) -> np.ndarray:
         poses = []

@@ -113,6 +113,13 @@ class WaymoDrive(drive.Drive):
             waymo_sensors.instances(panoptic, divisor)
         )
 
+    def labelled(self) -> list[bool]:
+        path = self._table("camera_segmentation")
+        if not files.exists(path):
+            return [False] * len(self)
+        rows = parquet.rows(path, (_TIME, _CAMERA))
+        return [(micros, waymo_sensors.FRONT) in rows for micros in self.micros]
+
     def truth_files(self) -> list[pathlib.Path]:
         names = (*_DEPTH_TABLES, "camera_segmentation")
         return [self._table(name) for name in names]

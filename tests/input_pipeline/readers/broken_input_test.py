@@ -1,15 +1,19 @@
 """Tests that broken files end in the one error that names them, never in another."""
 
 import importlib.util
+import json
+import pathlib
 import random
 import time
 
 import pytest
 
-from mdm_jax.input_pipeline import readers
+from mdm_jax import config as config_lib
+from mdm_jax.input_pipeline import raw_data, readers
 from mdm_jax.input_pipeline.readers import errors
 
-_ROUNDS = 80  # for each data set
+_ROUNDS = 64  # for each data set
+_TRAINED = 8  # of these, every so many are opened as training does, with caches
 _SECONDS = 15.0  # for all of them together
 
 
@@ -27,6 +31,17 @@ def _read(drives):
             except readers.DataError as error:
                 found.append(error)
     return found
+
+
+def _open_as_training_does(name, root, cache, on_error):
+    """Returns the recordings and the error that leaves, of which one may be None."""
+    dataset = config_lib.base_config().dataset
+    dataset.update({"name": name, "path": str(root), "cache_dir": str(cache)})
+    dataset.update({"size": (32, 48), "on_error": on_error})
+    try:
+        return raw_data.open_recordings(dataset), None
+    except ValueError as error:
+        return None, error
 
 
 def _mutated(content, rng):
@@ -77,7 +92,7 @@ def test_mutated_files_give_the_documented_error_or_none(tiny, tmp_path):
                 (path.suffix, path.name if path.suffix in _TEXT else ""), []
             )
             kinds[path.suffix, path.name if path.suffix in _TEXT else ""].append(path)
-        for _ in range(_ROUNDS):
+        for number in range(_ROUNDS):
             path = rng.choice(kinds[rng.choice(sorted(kinds))])
             content = path.read_bytes()
             path.write_bytes(_mutated(content, rng))
@@ -96,6 +111,15 @@ def test_mutated_files_give_the_documented_error_or_none(tiny, tmp_path):
             for error in met:
                 assert str(root) in str(error)
             errors_met += bool(met)
+            if number % _TRAINED == 0:
+                for on_error in errors.ON_ERROR:
+                    made, error = _open_as_training_does(
+                        name, root, tmp_path / "cache", on_error
+                    )
+                    assert (made is None) == (error is not None)
+                    if error is not None:
+                        assert str(root) in str(error)
+                        assert "on_error=skip" in str(error) or on_error == "skip"
             path.write_bytes(content)
         assert not _read(readers.open_drives(name, root))
     assert rounds >= 500
@@ -118,6 +142,155 @@ def test_missing_files_give_the_documented_error_or_none(tiny_set):
         for error in met:
             assert str(root) in str(error)
         path.write_bytes(content)
+
+
+_KITTI_DRIVE = "2011_09_26/2011_09_26_drive_0001_sync"
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def _empty(path):
+    path.write_bytes(b"")
+
+
+def _other_magic(path):
+    path.write_bytes(b"GIF89a" + path.read_bytes()[6:])
+
+
+def _forbid(path):
+    path.chmod(0)
+
+
+def _words(position, word, line=1):
+    """Returns what writes a word in place of one of a line."""
+
+    def change(path):
+        lines = [text.split(" ") for text in path.read_text().splitlines()]
+        lines[min(line, len(lines) - 1)][position] = word
+        path.write_text("\n".join(" ".join(words) for words in lines))
+
+    return change
+
+
+def _values(change):
+    """Returns what changes the value of a JSON file."""
+
+    def rewrite(path):
+        record = json.loads(path.read_text())
+        change(record)
+        path.write_text(json.dumps(record))
+
+    return rewrite
+
+
+def _swap_records(path):
+    """Exchanges two records of one length, or makes them so."""
+    from mdm_jax.input_pipeline.readers import tfrecord
+
+    content = path.read_bytes()
+    (first, second), _ = tfrecord.index(path)
+    middle = second.offset - 12
+    assert first.offset == 12
+    path.write_bytes(content[middle:] + content[:middle])
+
+
+@pytest.mark.parametrize("on_error", errors.ON_ERROR)
+@pytest.mark.parametrize(
+    ("name", "file", "damage"),
+    [
+        ("kitti_raw", f"{_KITTI_DRIVE}/image_02/data/0000000001.png", _cut),
+        ("kitti_raw", f"{_KITTI_DRIVE}/image_03/data/0000000000.png", _other_magic),
+        ("kitti_raw", f"{_KITTI_DRIVE}/image_02/data/0000000002.png", _empty),
+        ("kitti_raw", f"{_KITTI_DRIVE}/image_02/data/0000000002.png", _forbid),
+        ("kitti_raw", f"{_KITTI_DRIVE}/velodyne_points/data/0000000001.bin", _cut),
+        ("kitti_raw", f"{_KITTI_DRIVE}/oxts/data/0000000001.txt", _words(0, "nan")),
+        (
+            "kitti_raw",
+            f"{_KITTI_DRIVE}/image_02/timestamps.txt",
+            _words(1, "13:02:20.0", line=2),
+        ),
+        ("kitti_odometry", "sequences/07/velodyne/000002.bin", _empty),
+        ("kitti_odometry", "sequences/07/velodyne/000002.bin", _forbid),
+        ("kitti_odometry", "poses/07.txt", _words(3, "nan")),
+        ("kitti_odometry", "sequences/07/times.txt", _words(0, "0.0")),
+        (
+            "cityscapes",
+            "disparity/train/bremen/bremen_000001_000019_disparity.png",
+            _cut,
+        ),
+        ("struct2depth", "drive/0000000002-fseg.png", _cut),
+        ("nuscenes", "samples/CAM_FRONT/CAM_FRONT1.jpg", _cut),
+        ("nuscenes", "samples/LIDAR_TOP/LIDAR_TOP0.bin", _cut),
+        (
+            "nuscenes",
+            "v1.0-mini/ego_pose.json",
+            _values(lambda rows: rows[0].update(rotation=[float("nan"), 0, 0, 1])),
+        ),
+        (
+            "nuscenes",
+            "v1.0-mini/sample_data.json",
+            _values(lambda rows: [row.update(timestamp=10**15) for row in rows]),
+        ),
+        ("ddad", "000000/point_cloud/LIDAR/0.npz", _cut),
+        ("ddad", "000000/rgb/CAMERA_01/1.png", _empty),
+        (
+            "ddad",
+            "000000/scene_ab.json",
+            _values(
+                lambda scene: scene["data"][0]["datum"]["image"]["pose"][
+                    "translation"
+                ].update(x=float("nan"))
+            ),
+        ),
+        ("waymo_v1", "segment.tfrecord", _cut),
+        ("waymo_v1", "segment.tfrecord", _other_magic),
+        ("waymo_v1", "segment.tfrecord", _swap_records),
+        ("waymo_v1", "segment.tfrecord", _empty),
+        ("waymo_v2", "camera_image/segment.parquet", _cut),
+        ("waymo_v2", "lidar/segment.parquet", _other_magic),
+        ("waymo_v2", "camera_segmentation/segment.parquet", _empty),
+    ],
+)
+def test_training_stops_with_an_instruction_or_skips_and_counts(
+    tiny, tmp_path, monkeypatch, name, file, damage, on_error
+):
+    # Names with spaces and any letters are no obstacle.
+    root = tiny.BUILDERS[name](tmp_path / "Größe 道路 a")
+    path = root / file
+    _deny_without_permission(monkeypatch)
+    damage(path)
+    warnings = []
+    for module in (raw_data, errors):
+        monkeypatch.setattr(
+            module.logging,
+            "warning",
+            lambda text, *values: warnings.append(text % values),
+        )
+    made, error = _open_as_training_does(name, root, tmp_path / "cache", on_error)
+    place = str(path)
+    if name == "nuscenes" and file.endswith("pose.json"):
+        place = str(path.parent)
+    if on_error == "raise":
+        assert place in str(error)
+        assert "--config.dataset.on_error=skip" in str(error)
+        return
+    told = str(error) if made is None else "\n".join(warnings)
+    assert place in told
+    assert "skipped for broken files" in told
+
+
+def _deny_without_permission(monkeypatch):
+    """Makes files of mode 0 unreadable for the superuser too, as they are for others."""
+    genuine = pathlib.Path.open
+
+    def opened(self, *args, **kwargs):
+        if self.is_file() and self.stat().st_mode & 0o777 == 0:
+            raise PermissionError(13, "Permission denied", str(self))
+        return genuine(self, *args, **kwargs)
+
+    monkeypatch.setattr(pathlib.Path, "open", opened)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 import dataclasses
 import pathlib
 import pickle
+import types
 
 import numpy as np
 import pytest
 
 from mdm_jax.input_pipeline import clips, readers
 from mdm_jax.input_pipeline.readers import drive as drive_lib
-from mdm_jax.input_pipeline.readers import errors, recordings, view
+from mdm_jax.input_pipeline.readers import errors, map_cache, recordings, view
 
 SIZE = (10, 18)
 
@@ -32,6 +33,9 @@ class _Dots(drive_lib.Drive):
 
     def labels(self, index):
         return (self.image(index)[..., 0] > 125).astype(np.uint8)
+
+    def labelled(self):
+        return [True] * len(self)
 
     def world_from_camera(self):
         poses = np.tile(np.eye(4), (len(self), 1, 1))
@@ -109,6 +113,42 @@ def test_the_cache_is_used_until_a_file_changes(tiny, tmp_path, monkeypatch):
     (changed,) = _open(drives, tmp_path, with_depth=True)
     assert (changed.depth[1] > 0).sum() == 1
     assert (first.depth[1] > 0).sum() > 1
+
+
+def test_another_calibration_lays_depth_out_anew(tiny, tmp_path):
+    root = tiny.kitti_odometry(tmp_path / "raw")
+    (first,) = _open(
+        readers.open_drives("kitti_odometry", root), tmp_path, with_depth=True
+    )
+    path = root / "sequences" / "07" / "calib.txt"
+    lines = path.read_text().splitlines()
+    values = [float(word) for word in lines[-1].split()[1:]]
+    values[11] += 1.0  # The scanner stands 1 m further back.
+    path.write_text("\n".join([*lines[:-1], f"Tr: {tiny.numbers(values)}"]))
+    (changed,) = _open(
+        readers.open_drives("kitti_odometry", root), tmp_path, with_depth=True
+    )
+    farthest, now = (np.asarray(one.depth).max() for one in (first, changed))
+    assert now == pytest.approx(farthest + 1, abs=1e-3)
+    assert first.frames.filename == changed.frames.filename
+
+
+def test_a_map_that_cannot_be_laid_out_leaves_nothing_behind(
+    tiny, tmp_path, monkeypatch
+):
+    drives = readers.open_drives("kitti_odometry", tiny.kitti_odometry(tmp_path))
+    _open(drives, tmp_path)
+    before = sorted((tmp_path / "cache").iterdir())
+    with monkeypatch.context() as patch:
+        point = np.ones((1, 3), np.float32)
+        patch.setattr(type(drives[0]), "points", lambda self, index: [point][index])
+        with pytest.raises(IndexError):
+            _open(drives, tmp_path, with_depth=True)
+    assert sorted((tmp_path / "cache").iterdir()) == before
+    usage = types.SimpleNamespace(free=100)
+    monkeypatch.setattr(map_cache.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(OSError, match=r"depth of 07 needs .*with_truth to False"):
+        _open(drives, tmp_path, with_depth=True)
 
 
 def test_a_broken_image_splits_a_recording_and_is_counted(tiny, tmp_path):

@@ -1,0 +1,253 @@
+"""Annotation of clips on disk: resumable, and complete or absent.
+
+A clip NAME becomes a folder OUTPUT/NAME with `instances/FRAME.png` (8-bit label maps,
+which `config.dataset.masks=OUTPUT` reads) and `summary.json`. Until it is complete, what
+is known of each frame lies in OUTPUT/.NAME.part, and an interrupted run goes on there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from typing import Any
+
+import cv2
+import numpy as np
+import tqdm
+from absl import logging
+
+from mdm_jax.annotation import flow_sources, linking, mask_sources, sequence, tracks
+from mdm_jax.annotation.frames import Frame
+from mdm_jax.input_pipeline import footage as footage_lib
+from mdm_jax.input_pipeline.instance_masks import frame_names, mask_files
+from mdm_jax.input_pipeline.readers import files, image_file
+from mdm_jax.input_pipeline.readers.errors import DataError
+
+SUMMARY = "summary.json"
+_VERSION = 1  # raise it when the same files would have to give other tracks
+_RECORDS, _OWNERS = "records.jsonl", "owners"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Names of the sources.
+
+    Attributes:
+        masks: see `mask_sources`.
+        flow: see `flow_sources`.
+        reading: how masks from files are read.
+    """
+
+    masks: str
+    flow: str = "dis"
+    reading: mask_sources.Reading = mask_sources.AS_USUAL
+
+
+def annotate_clip(
+    footage: footage_lib.Footage,
+    output: pathlib.Path,
+    *,
+    sources: Sources,
+    options: linking.Options,
+    alone: bool = True,
+    num_threads: int = 2,
+    show_progress: bool = True,
+) -> dict[str, Any]:
+    """Writes the annotation of one clip, unless it is there, and returns its summary.
+
+    Args:
+        footage: the frames.
+        output: folder of all clips; made where absent.
+        sources: of masks and flow.
+        options: what counts as an object, and as a match.
+        alone: it is the only clip: the paths of sources may be its own.
+        num_threads: that compute flow.
+        show_progress: with a bar, on a terminal.
+
+    Raises:
+        DataError: a file is missing or not usable, or the folder of the clip was made
+            of something else.
+        ValueError: an option does not exist.
+        OSError: the output cannot be written.
+    """
+    names = frame_names.of_footage(footage)
+    final = output / footage.name
+    key = _key(footage, sources, options)
+    if files.exists(final):
+        return _finished(final, key)
+    masks = mask_sources.create(
+        sources.masks,
+        clip=footage.name,
+        names=names,
+        size=footage.size,
+        alone=alone,
+        reading=sources.reading,
+    )
+    flow = flow_sources.create(sources.flow, clip=footage.name)
+    part = output / f".{footage.name}.part"
+    seen = _records(part, key, names)
+    if seen:
+        logging.info("%s: going on at frame %d", footage.name, len(seen))
+    linker = linking.Linker(flow, options, num_threads=num_threads)
+    try:
+        progress = tqdm.tqdm(
+            footage.decode(lambda image: image),
+            total=len(names),
+            desc=footage.name,
+            unit=" frames",
+            disable=None if show_progress else True,
+        )
+        with (part / _RECORDS).open("a", encoding="utf-8") as records:
+            for index, image in enumerate(progress):
+                frame = Frame(index, names[index], image)
+                if index < len(seen):
+                    if index >= len(seen) - 2:
+                        objects = _stored(part, names[index], seen[index])
+                        linker.resume(frame, objects, seen[index].links)
+                    continue
+                objects = linking.keep(masks(frame), options)
+                found = linking.without_pixels(objects, *linker.link(frame, objects))
+                # The map first: a record tells that it is there.
+                _write_png(part / _OWNERS / f"{names[index]}.png", objects.owners)
+                records.write(json.dumps(_to_json(found)) + "\n")
+                records.flush()
+                seen.append(found)
+    finally:
+        linker.close()
+    names = names[: len(seen)]  # A video may break before its end.
+    numbered = tracks.number(seen, min_length=options.min_length)
+    summary = _summary(footage, numbered, key, sources, options)
+    return _finish(part, final, names, numbered, summary)
+
+
+def _finish(
+    part: pathlib.Path,
+    final: pathlib.Path,
+    names: list[str],
+    numbered: tracks.Numbered,
+    summary: dict[str, Any],
+) -> dict[str, Any]:
+    """Writes label maps and summary, and gives the folder its name."""
+    folder = part / mask_files.LABEL_FOLDER
+    folder.mkdir(exist_ok=True)
+    for name, labels in zip(names, numbered.labels, strict=True):
+        owners = image_file.read_labels(part / _OWNERS / f"{name}.png")
+        _write_png(folder / f"{name}.png", sequence.paint(owners, labels))
+    (part / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    (part / _RECORDS).unlink()
+    shutil.rmtree(part / _OWNERS)
+    os.replace(part, final)
+    return summary
+
+
+def _summary(
+    footage: footage_lib.Footage,
+    numbered: tracks.Numbered,
+    key: str,
+    sources: Sources,
+    options: linking.Options,
+) -> dict[str, Any]:
+    return {
+        "name": footage.name,
+        "size": list(footage.size),
+        **numbered.summary,
+        "sources": dataclasses.asdict(sources),
+        "options": dataclasses.asdict(options),
+        "key": key,
+        "track_list": [dataclasses.asdict(track) for track in numbered.tracks],
+    }
+
+
+def _finished(final: pathlib.Path, key: str) -> dict[str, Any]:
+    """Returns the summary of a clip that is there.
+
+    Raises:
+        DataError: it was made of something else.
+    """
+    path = final / SUMMARY
+    if not files.exists(path):
+        raise DataError(
+            final, "this folder is in the way of the clip's; give another --output"
+        )
+    summary = files.read_json(path)
+    if files.field(summary, ("key",), path) != key:
+        raise DataError(
+            final,
+            "was made of other frames, masks or options; remove it, or give another"
+            " --output",
+        )
+    return summary
+
+
+def _records(part: pathlib.Path, key: str, names: list[str]) -> list[tracks.Seen]:
+    """Returns what an interrupted run knew of the first frames; begins where none did."""
+    path = part / _RECORDS
+    seen: list[tracks.Seen] = []
+    if files.exists(path):
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        # What follows the last line break was cut off.
+        head, *lines = lines[:-1] or [""]
+        if head == key:
+            for name, line in zip(names, lines, strict=False):
+                if not files.exists(part / _OWNERS / f"{name}.png"):
+                    break
+                seen.append(_from_json(json.loads(line)))
+    if not seen and files.exists(part):
+        shutil.rmtree(part)
+    (part / _OWNERS).mkdir(parents=True, exist_ok=True)
+    kept = [key, *(json.dumps(_to_json(found)) for found in seen)]
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    temporary.replace(path)
+    return seen
+
+
+def _stored(part: pathlib.Path, name: str, seen: tracks.Seen) -> linking.Objects:
+    owners = image_file.read_labels(part / _OWNERS / f"{name}.png")
+    return linking.Objects(owners, seen.areas, seen.classes, seen.scores, seen.dropped)
+
+
+def _to_json(seen: tracks.Seen) -> dict[str, Any]:
+    return {
+        name: value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in vars(seen).items()
+    }
+
+
+def _from_json(record: dict[str, Any]) -> tracks.Seen:
+    return tracks.Seen(
+        areas=np.array(record["areas"], np.int64),
+        classes=np.array(record["classes"], np.int64),
+        scores=np.array(record["scores"], np.float32),
+        links=np.array(record["links"], np.int64).reshape(-1, 2),
+        bridges=np.array(record["bridges"], np.int64).reshape(-1, 2),
+        dropped=record["dropped"],
+    )
+
+
+def _write_png(path: pathlib.Path, values: np.ndarray) -> None:
+    _, content = cv2.imencode(".png", values, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    path.write_bytes(content.tobytes())
+
+
+def _key(
+    footage: footage_lib.Footage, sources: Sources, options: linking.Options
+) -> str:
+    """Returns a digest of all that an annotation follows from."""
+    paths = list(footage.files)
+    for name in (sources.masks, sources.flow, sources.reading.class_maps):
+        root = pathlib.Path(name).expanduser()
+        if not name or not files.exists(root):
+            continue
+        inside = [root]
+        if files.is_folder(root):
+            inside = [p for p in sorted(root.rglob("*")) if footage.name in str(p)]
+            inside = inside or sorted(root.rglob("*"))
+        paths += [path for path in inside if path.is_file()]
+    stats = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
+    values = [_VERSION, stats, dataclasses.asdict(sources), dataclasses.asdict(options)]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]

@@ -1,0 +1,82 @@
+"""Exports: `python -m mdm_jax.export --workdir=runs/demo --format=params --output=out`.
+
+What a trained run has learned, for use elsewhere, in one of these forms:
+
+    params      params.safetensors and config.json, to go on with in this package
+                (`--config.networks.init=out/params.safetensors`)
+    stablehlo   depth.jax_export and egomotion.jax_export, programs with their weights
+                for CPU, CUDA and TPU; they need nothing but `jax` and `flatbuffers`
+                to run
+    onnx        depth.onnx, for ONNX Runtime; needs the package jax2onnx, which asks for
+                an older orbax-checkpoint, and so for an environment of its own
+    torch       network.safetensors, the depth net in the layouts of torchvision and
+                monodepth2; for runs with config.networks.norm=batch
+
+The programs take images `[b h w 3]` in [0, 1] of one size, `--size` or that of training,
+and any batch size; depth and translation are up to one common scale. To run one:
+
+    with open("out/depth.jax_export", "rb") as file:
+        depth = jax.export.deserialize(bytearray(file.read())).call(images)
+
+Every export is read back, run and compared with the run itself before it gets its name;
+the largest difference is printed.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import app, flags, logging
+
+from mdm_jax.train import exporting, restore, startup
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run to export.")
+_FORMAT = flags.DEFINE_enum(
+    "format", "params", exporting.FORMATS, "Form of the export."
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to make.")
+_SIZE = flags.DEFINE_list("size", None, "Height,width of images; default: training's.")
+_STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; default: newest.")
+
+
+def _size() -> tuple[int, int] | None:
+    if _SIZE.value is None:
+        return None
+    if len(_SIZE.value) != 2 or not all(part.isdigit() for part in _SIZE.value):
+        raise ValueError(f"--size expects height,width, got {','.join(_SIZE.value)}")
+    height, width = map(int, _SIZE.value)
+    return height, width
+
+
+def main(argv: list[str]):
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
+    workdir, output = _WORKDIR.value, _OUTPUT.value
+    if workdir is None or output is None:
+        raise app.UsageError("--workdir and --output are needed")
+    logging.set_verbosity(logging.INFO)
+    startup.quiet_libraries()
+    startup.configure_jax(1, "")
+    try:
+        run = restore.load_run(workdir, step=_STEP.value)
+        differences = exporting.export(run, _FORMAT.value, output, size=_size())
+    except (ValueError, OSError) as error:
+        if logging.level_debug():
+            raise
+        sys.exit(f"error: {error}")
+    allowed = exporting.TOLERANCES[_FORMAT.value]
+    for name, difference in differences.items():
+        print(
+            f"{output}/{name}: step {run.step}, largest difference from the run "
+            f"{difference:.1e} (relative; allowed {allowed:.0e})"
+        )
+
+
+def run_command():
+    """The console entry point."""
+    flags.mark_flags_as_required(["workdir", "output"])
+    app.run(main)
+
+
+if __name__ == "__main__":
+    run_command()

@@ -1,0 +1,180 @@
+"""Label maps of single frames: PNG in two codings, and NPZ.
+
+A plain map holds ids, and one value for background. A map of the other coding, that of
+KITTI MOTS and Cityscapes, holds `class*1000 + id`; what is below 1000 there is a class
+without single objects, and class 10 of KITTI MOTS are regions to ignore.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import zipfile
+
+import numpy as np
+
+from mdm_jax.input_pipeline.instance_masks import instances
+from mdm_jax.input_pipeline.instance_masks.instances import Instances
+from mdm_jax.input_pipeline.readers import files, image_file
+from mdm_jax.input_pipeline.readers.errors import DataError
+
+CODINGS = ("auto", "plain", "class_id")
+_IDS_PER_CLASS = 1000
+_IGNORED = 10_000
+# Where a PNG says what its values are, and the kind whose values number a palette.
+_COLOR_TYPE, _PALETTE = 25, 3
+_LABEL_NAMES = ("instance_labels", "labels", "instance")
+
+
+def read_png(
+    path: pathlib.Path,
+    *,
+    size: tuple[int, int],
+    background: int = 0,
+    coding: str = "auto",
+) -> Instances:
+    """Returns the instances of a PNG label map, of 8 or 16 bits.
+
+    Three equal channels are one. Colours of a palette are ids, and black is background.
+
+    Raises:
+        DataError: not such a file, of another size, or of an unclear coding.
+    """
+    content = files.read_bytes(path)
+    values = image_file.decode_labels(content, path, size=size)
+    if values.ndim == 3 and content[_COLOR_TYPE] == _PALETTE:
+        scale = 1 << np.array([0, 8, 16], np.int32)
+        values = values[..., :3].astype(np.int32) @ scale
+        return instances.from_label_map(values)
+    if values.ndim == 3:
+        if values.shape[2] == 2 or (values[..., :3] != values[..., :1]).any():
+            raise DataError(
+                path,
+                "expected a label map, one value per pixel, got colours; are these the"
+                " frames themselves, or a coloured picture of masks?",
+            )
+        values = values[..., 0]
+    return decode(values, path, background=background, coding=coding)
+
+
+def decode(
+    values: np.ndarray,
+    path: pathlib.Path,
+    *,
+    background: int = 0,
+    coding: str = "auto",
+) -> Instances:
+    """Returns the instances of a map `[h w]` of non-negative values.
+
+    Args:
+        values: as read.
+        path: named in errors.
+        background: value without an object, in the plain coding.
+        coding: `plain`; `class_id` for `class*1000 + id`; `auto` takes values from 1000
+            on for the latter, and an image that has smaller ones too is an error.
+
+    Raises:
+        DataError: the coding is unclear.
+    """
+    found = instances.present(values)
+    found = found[found != background]
+    large = found >= _IDS_PER_CLASS
+    if coding == "auto":
+        if large.any() and not large.all():
+            raise DataError(
+                path,
+                f"values below 1000 ({found[~large][0]}) beside larger ones"
+                f" ({found[large][0]}) may be plain ids, or classes beside class*1000 +"
+                " id: choose mask_coding=plain or mask_coding=class_id",
+            )
+        coding = "class_id" if large.any() else "plain"
+    if coding == "plain":
+        return instances.from_label_map(values, background=background)
+    if coding != "class_id":
+        raise ValueError(f"mask_coding must be one of {CODINGS}, got {coding!r}")
+    ids = found[large & (found != _IGNORED)]
+    return instances.create(
+        values[None] == ids[:, None, None], ids=ids, classes=ids // _IDS_PER_CLASS
+    )
+
+
+def read_npz(
+    path: pathlib.Path, *, size: tuple[int, int], background: int = 0
+) -> Instances:
+    """Returns the instances of one frame.
+
+    Args:
+        path: with `masks` (`[k h w]`, and `ids`, `classes` and `scores` where known),
+            or with a label map as `read_labels_npz` finds it.
+        size: height and width that they must have.
+        background: the value of pixels of a label map without an object.
+
+    Raises:
+        DataError: not such a file, or of another size.
+    """
+    names = _names(path)
+    if "masks" not in names:
+        labels = read_labels_npz(path, axes=2)
+        _check_size(path, labels.shape, size)
+        return instances.from_label_map(labels, background=background)
+    masks = files.read_array(path, "masks")
+    _check_size(path, masks.shape[1:], size)
+    rows = {
+        name: files.read_array(path, name)
+        for name in ("ids", "classes", "scores")
+        if name in names
+    }
+    try:
+        found = instances.create(masks.astype(bool), **rows)
+    except (ValueError, TypeError) as error:
+        raise DataError(path, str(error)) from error
+    if len(np.unique(found.ids)) != len(found):
+        raise DataError(path, "two masks have one id")
+    return found
+
+
+def read_labels_npz(path: pathlib.Path, *, axes: int) -> np.ndarray:
+    """Returns the integer label maps of an NPZ: `[h w]`, or `[n h w]` for three axes.
+
+    They are called `instance_labels`, `labels` or `instance`, or are the only array.
+    """
+    names = _names(path)
+    chosen = next((name for name in _LABEL_NAMES if name in names), "")
+    if not chosen and len(names) == 1:
+        chosen = names[0]
+    if not chosen:
+        raise DataError(
+            path,
+            f"expected an array {' or '.join(_LABEL_NAMES)}, got {', '.join(names)}",
+        )
+    labels = files.read_array(path, chosen)
+    if labels.ndim == axes + 1 and labels.shape[-1] == 1:
+        labels = labels[..., 0]
+    if labels.ndim != axes or labels.dtype.kind not in "iub" or (labels < 0).any():
+        raise DataError(
+            path,
+            f"{chosen}: expected non-negative integers with {axes} axes, got"
+            f" {labels.dtype} {list(labels.shape)}",
+        )
+    return labels.astype(np.uint8) if labels.dtype == np.bool_ else labels
+
+
+def _names(path: pathlib.Path) -> list[str]:
+    files.read_bytes(path, 1)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(
+            path, f"expected NumPy's .npz; is it cut off? ({error})"
+        ) from error
+
+
+def _check_size(
+    path: pathlib.Path, found: tuple[int, ...], size: tuple[int, int]
+) -> None:
+    if tuple(found) != tuple(size):
+        raise DataError(
+            path,
+            f"expected masks of {size[1]} x {size[0]} pixels (width x height) like the"
+            f" frames, got an array of {list(found)}; were they resized?",
+        )

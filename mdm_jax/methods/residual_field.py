@@ -1,0 +1,114 @@
+"""What becomes of a motion net's residual field before it counts as object motion.
+
+The net's answer T_obj is nonzero everywhere. Three things keep it to what moves: small
+vectors are set to zero, it is switched on late, and, where masks of movable objects are
+given, it is zero outside of them (Li et al. 2020, sections 3.2 and 4.4).
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from mdm_jax import numerics
+from mdm_jax.geometry import motion as motion_lib
+from mdm_jax.geometry import pose as pose_lib
+from mdm_jax.geometry import warp
+from mdm_jax.losses import masking
+from mdm_jax.methods import frame_pairs
+from mdm_jax.structs import Batch
+
+Array = jax.Array
+
+
+def restrain(
+    residual: Array,
+    batch: Batch,
+    *,
+    options: ml_collections.FrozenConfigDict,
+    step: Array | None,
+) -> Array:
+    """Returns T_obj `[b n h w 3]`, of what the motion net says.
+
+    Args:
+        residual: `[b n h w 3]`.
+        batch: with instance labels, if these are used.
+        options: `config.motion_field`.
+        step: of training, for the burn-in; None: all is on.
+
+    Raises:
+        ValueError: masks are to be used, and there are none.
+    """
+    if options.auto_mask:
+        residual = auto_mask(residual)
+    residual = residual * burnin(options, step)
+    if not options.use_mask:
+        return residual
+    if batch.instance_labels is None:
+        raise ValueError(
+            "config.motion_field.use_mask needs instance_labels in every batch, got "
+            "none: give a data set with masks or switch it off"
+        )
+    movable = masking.movable_mask(
+        frame_pairs.flatten(batch.instance_labels), dilation=options.mask_dilation
+    ).reshape(batch.instance_labels.shape)
+    target, _ = frame_pairs.of_clip(batch.frames.shape[1])
+    return residual * movable[:, jnp.array(target), ..., None]
+
+
+def auto_mask(residual: Array) -> Array:
+    """Returns the field with vectors shorter than the image's mean length set to 0.
+
+    A field of zeros is kept as a whole: a net whose output starts at zero would get no
+    gradient otherwise, and never start.
+
+    Args:
+        residual: `[* h w 3]`. The threshold is per image; the published code's spans
+            the batch.
+    """
+    length = numerics.safe_norm(jax.lax.stop_gradient(residual))
+    # The mean of equal numbers may exceed them by its rounding.
+    threshold = (1 - 1e-5) * jnp.mean(length, axis=(-2, -1), keepdims=True)
+    keep = length >= threshold
+    return jnp.where(keep[..., None], residual, 0.0)
+
+
+def burnin(
+    options: ml_collections.FrozenConfigDict, step: Array | None
+) -> Array | float:
+    """Returns the factor of the field: 0 for half of the burn-in, then up to 1."""
+    if step is None or not options.burnin_steps:
+        return 1.0
+    return jnp.clip(2.0 * step / options.burnin_steps - 1.0, 0.0, 1.0)
+
+
+def ego_warp(
+    source: Array,
+    target_depth: Array,
+    angles: Array,
+    translation: Array,
+    intrinsics: Array,
+) -> tuple[Array, Array, Array]:
+    """Returns the source as seen from the target if only the camera had moved.
+
+    A motion net that is shown this finds object motion in what is left.
+
+    Args:
+        source: `[m h w c]`.
+        target_depth: `[m h w]`.
+        angles: `[m 3]`, of the rotation `source_from_target`.
+        translation: `[m 3]`.
+        intrinsics: `[m 3 3]`, in pixels of these images.
+
+    Returns:
+        Values `[m h w c]`, depth in the source frame `[m h w]` and validity `[m h w]`.
+    """
+
+    def one(source, target_depth, angles, translation, intrinsics):
+        egomotion = pose_lib.from_euler(angles, translation)
+        motion = motion_lib.ego_only(egomotion, target_depth.shape)
+        warped = warp.inverse_warp(source, target_depth, motion, intrinsics)
+        return warped.image, warped.depth, warped.valid
+
+    return jax.vmap(one)(source, target_depth, angles, translation, intrinsics)

@@ -1,0 +1,168 @@
+"""The weights that a run begins with, where these are not random.
+
+`config.networks.init` names a file or folder. What it holds is taken over as a whole or
+not at all, at step 0 alone: a run that is resumed has its own weights. What was taken,
+and from which files, is kept in the run's folder as `initial_weights.json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+
+from mdm_jax.methods.base import Variables
+from mdm_jax.networks import pretrained
+from mdm_jax.train.state import TrainState
+
+RECORD = "initial_weights.json"
+# Networks of the methods that may hold a ResNet that sees two frames.
+_PAIR_NETWORKS = ("ego_net", "object_net")
+
+
+def check(config: ml_collections.ConfigDict, variables: Variables):
+    """Checks that the weights named by the config fit.
+
+    Args:
+        config: of the run.
+        variables: of its method, or their shapes.
+
+    Raises:
+        ValueError: they do not; the message names file and field.
+    """
+    arrays = _read(config)
+    # The number of videos, which some of our own shapes depend on, is not known yet.
+    if not pretrained.is_ours(arrays):
+        _filled(config, variables, arrays)
+
+
+def apply(
+    config: ml_collections.ConfigDict,
+    state: TrainState,
+    workdir: str | os.PathLike[str],
+) -> TrainState:
+    """Returns the fresh state with the weights that the config names; records them.
+
+    Args:
+        config: of the run, settled.
+        state: at step 0.
+        workdir: where to keep the record.
+
+    Raises:
+        ValueError: the weights do not fit.
+    """
+    filled, taken = _filled(config, state.variables, _read(config))
+    for network, what in taken.items():
+        logging.info("%s begins with %s: %s", network, config.networks.init, what)
+    if jax.process_index() == 0:
+        record = {"files": _digests(config.networks.init), "networks": taken}
+        path = pathlib.Path(workdir) / RECORD
+        temporary = path.with_suffix(".json.tmp")
+        temporary.write_text(json.dumps(record, indent=2) + "\n")
+        temporary.replace(path)
+    filled = jax.tree.map(
+        lambda new, old: jax.device_put(np.asarray(new, old.dtype), old.sharding),
+        filled,
+        state.variables,
+    )
+    params = filled.pop("params")
+    return dataclasses.replace(state, params=params, model_state=filled)
+
+
+def _read(config: ml_collections.ConfigDict) -> pretrained.Arrays:
+    try:
+        arrays = pretrained.read(config.networks.init)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"config.networks.init: {error}") from error
+    broken = [
+        name
+        for name, array in arrays.items()
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all()
+    ]
+    if broken:
+        raise ValueError(
+            f"config.networks.init={config.networks.init} holds numbers that are not "
+            f"finite, in {broken[0]}: it is damaged, or of a run that failed"
+        )
+    return arrays
+
+
+def _filled(
+    config: ml_collections.ConfigDict, variables: Variables, arrays: pretrained.Arrays
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns the variables, and for each network what it got."""
+    networks = config.networks
+
+    def refuse(reason: object) -> ValueError:
+        return ValueError(
+            f"config.networks.init={networks.init} does not fit the networks: {reason}."
+            " Look at config.networks.encoder_depth, width_multiplier (1 for published "
+            "weights), norm and depth_decoder"
+        )
+
+    if "depth_net" not in variables["params"]:
+        raise refuse(f"method {config.method} has no depth_net to put weights into")
+    with_decoder = pretrained.has_decoder(arrays)
+    if with_decoder and networks.depth_decoder != "disparity":
+        raise refuse(
+            "it has a decoder of disparity; give its encoder alone, or set "
+            "config.networks.depth_decoder=disparity"
+        )
+    try:
+        if pretrained.is_ours(arrays):
+            filled = pretrained.import_own(variables, arrays)
+            return filled, dict.fromkeys(filled["params"], "all, of our own export")
+        depth_net = _part(variables, "depth_net")
+        if with_decoder:
+            depth_net = pretrained.import_disparity_net(depth_net, arrays)
+        else:
+            depth_net = pretrained.import_encoder(depth_net, arrays)
+    except ValueError as error:
+        raise refuse(error) from error
+    filled = _with_part(variables, "depth_net", depth_net)
+    taken = {"depth_net": "encoder and decoder" if with_decoder else "encoder"}
+    for name in _PAIR_NETWORKS:
+        if "encoder" not in variables["params"].get(name, {}):
+            continue
+        try:
+            part = pretrained.import_encoder(_part(variables, name), arrays)
+        except ValueError as error:
+            taken[name] = f"nothing, it is another ResNet ({error})"
+            continue
+        filled = _with_part(filled, name, part)
+        taken[name] = "encoder, for two frames"
+    return filled, taken
+
+
+def _part(variables: Variables, name: str) -> dict[str, Any]:
+    """Returns the collections of one network."""
+    return {
+        collection: values[name]
+        for collection, values in variables.items()
+        if name in values or collection == "params"
+    }
+
+
+def _with_part(variables: Variables, name: str, part: dict[str, Any]) -> Variables:
+    return {
+        collection: {**values, name: part[collection]} if collection in part else values
+        for collection, values in variables.items()
+    }
+
+
+def _digests(path: str) -> dict[str, str]:
+    """Returns the SHA-256 of every file of weights, to tell which ones they were."""
+    place = pathlib.Path(path)
+    files = [place]
+    if place.is_dir():
+        names = ("encoder.pth", "depth.pth")
+        files = [place / name for name in names if (place / name).is_file()]
+    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}

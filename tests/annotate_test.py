@@ -1,0 +1,93 @@
+"""Tests of the command that annotates: several clips, an overview, and its errors."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from mdm_jax import annotate
+from mdm_jax.annotation import clips, linking
+from mdm_jax.input_pipeline.readers.errors import DataError
+from mdm_jax.visualize import instance_overview
+
+_H, _W = 40, 64
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two clips of four frames: a square moves over noise."""
+    rng = np.random.default_rng(0)
+    for clip in ("one", "two"):
+        for kind in ("frames", "masks"):
+            (tmp_path / kind / clip).mkdir(parents=True)
+        noise = rng.integers(0, 255, (_H, _W, 3)).astype(np.uint8)
+        ground = cv2.GaussianBlur(noise, (3, 3), 1)
+        skin = cv2.GaussianBlur(noise[::-1], (3, 3), 1)[:16, :20]
+        for i in range(4):
+            image, mask = ground.copy(), np.zeros((_H, _W), np.uint8)
+            image[10:26, 8 + 2 * i : 28 + 2 * i] = skin
+            mask[10:26, 8 + 2 * i : 28 + 2 * i] = i + 1
+            cv2.imwrite(str(tmp_path / f"frames/{clip}/{i}.png"), image)
+            cv2.imwrite(str(tmp_path / f"masks/{clip}/{i}.png"), mask)
+    return tmp_path
+
+
+def _annotate(root, **options):
+    return annotate.annotate_all(
+        str(root / "frames"),
+        str(root / "out"),
+        sources=clips.Sources(masks=str(root / "masks")),
+        options=linking.Options(),
+        **{"processes": 1, **options},
+    )
+
+
+def test_every_clip_gets_maps_a_summary_and_an_overview(root):
+    summaries = _annotate(root)
+    assert [summary["tracks"] for summary in summaries] == [1, 1]
+    for clip in ("one", "two"):
+        folder = root / "out" / clip
+        names = sorted(path.name for path in folder.iterdir())
+        assert names == ["instances", "overview.mp4", "summary.json"]
+        capture = cv2.VideoCapture(str(folder / "overview.mp4"))
+        assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+        capture.release()
+    kept = json.loads((root / "out" / "summary.json").read_text())
+    assert kept["clips"]["two"]["frames"] == 4
+    assert kept["skipped"] == []
+
+
+def test_processes_side_by_side_give_the_same(root):
+    _annotate(root, with_overview=False)
+    (root / "out").rename(root / "alone")
+    _annotate(root, processes=2, with_overview=False)
+    for path in (root / "alone").rglob("*.*"):
+        other = root / "out" / path.relative_to(root / "alone")
+        assert other.read_bytes() == path.read_bytes()
+
+
+def test_a_broken_clip_stops_or_is_counted(root):
+    (root / "masks" / "one" / "2.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"one/2\.png"):
+        _annotate(root)
+    (summary,) = _annotate(root, on_error="skip", with_overview=False)
+    assert summary["name"] == "two"
+    kept = json.loads((root / "out" / "summary.json").read_text())
+    assert "one/2.png" in kept["skipped"][0]
+    (root / "masks" / "two" / "0.png").unlink()
+    (root / "out" / "two" / "summary.json").unlink()
+    with pytest.raises(ValueError, match="no clip could be annotated; 2 skipped"):
+        _annotate(root, on_error="skip")
+
+
+def test_a_label_has_one_colour_and_background_stays_visible():
+    image = np.full((60, 90, 3), 90, np.uint8)
+    labels = np.zeros((60, 90), np.uint8)
+    labels[2:23, 3:87], labels[36:58, 4:29] = 7, 8
+    picture = instance_overview.draw(image, labels)
+    assert picture.shape == image.shape
+    assert (picture[labels == 0] == 90).mean() > 0.9
+    assert (picture[36, 4] != picture[2, 3]).any()
+    moved = instance_overview.draw(image, labels[::-1])
+    np.testing.assert_array_equal(moved[57, 3], picture[2, 3])

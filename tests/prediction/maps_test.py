@@ -1,0 +1,95 @@
+"""The maps of a pair are those of its first frame."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from mdm_jax.geometry import motion as motion_lib
+from mdm_jax.methods.base import Method
+from mdm_jax.prediction import maps
+from mdm_jax.structs import Objects, Pairs, Pose, Prediction, Warped
+
+H, W = 9, 12
+
+
+def _method(depth, translation, *, objects=None):
+    """Returns a method with given depth `[2 h w]` and camera translations `[2 3]`."""
+
+    def predict(variables, batch, *, step=None, train=False, rngs=None):
+        del variables, train, rngs
+        shape = batch.frames.shape[:-1]
+        result = jnp.broadcast_to(depth[None, : shape[1]], shape)
+        if shape[1] == 1:
+            return Prediction(result, batch.intrinsics), {}
+        residual = jnp.zeros((shape[0], 2, H, W, 3)) + step
+        egomotion = Pose(
+            jnp.broadcast_to(jnp.eye(3), (shape[0], 2, 3, 3)),
+            jnp.broadcast_to(translation, (shape[0], 2, 3)),
+        )
+        motion = motion_lib.total(egomotion, 0 * residual)
+        pairs = Pairs(egomotion, motion, residual, (1, 0), (0, 1), objects)
+        return Prediction(result, batch.intrinsics, pairs), {}
+
+    return Method(init=None, predict=predict, loss_terms=None)  # pyright: ignore
+
+
+def _arrays(num_frames):
+    return {
+        "frames": np.zeros((2, num_frames, H, W, 3), np.uint8),
+        "intrinsics": np.tile(
+            np.array([[10.0, 0, 5.5], [0, 10, 4], [0, 0, 1]], np.float32), (2, 1, 1)
+        ),
+    }
+
+
+def test_hidden_points_and_those_outside_are_told_apart():
+    # The first frame sees a wall at 4; the second, 0.8 to the right, has something
+    # nearer in its left half.
+    depth = np.full((2, H, W), 4.0, np.float32)
+    depth[1, :, : W // 2] = 2.0
+    move = np.array([[9.0, 0, 0], [-0.8, 0, 0]], np.float32)
+    predict = maps.make_predict(_method(jnp.asarray(depth), jnp.asarray(move)))
+    result = predict({}, _arrays(2), jnp.float32(3))
+    # A pixel x goes to x - 10 * 0.8 / 4 = x - 2.
+    columns = np.arange(W)
+    valid = np.broadcast_to(columns >= 2, (2, H, W))
+    hidden = np.broadcast_to((columns >= 2) & (columns - 2 < W // 2), (2, H, W))
+    np.testing.assert_array_equal(result["valid"], valid)
+    np.testing.assert_array_equal(result["occluded"], hidden)
+    np.testing.assert_allclose(result["translation"], np.tile(move[1], (2, 1)))
+    np.testing.assert_allclose(result["depth"], 4)
+    # What training has switched on is told to the method.
+    np.testing.assert_allclose(result["object_motion"], 3)
+
+
+def test_a_frame_alone_has_depth_alone():
+    depth = jnp.full((2, H, W), 4.0)
+    result = maps.make_predict(_method(depth, jnp.zeros((2, 3))))({}, _arrays(1), 0)
+    assert set(result) == {"depth"} and result["depth"].shape == (2, H, W)
+
+
+def test_objects_move_as_their_centres_do():
+    k = 3
+    turn = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]], np.float32)
+    pose = Pose(jnp.broadcast_to(turn, (2, 2, k, 3, 3)), jnp.full((2, 2, k, 3), 0.5))
+    center = jnp.arange(2 * 2 * k * 3, dtype=jnp.float32).reshape(2, 2, k, 3)
+    image = jnp.zeros((2, 2, H, W))
+    objects = Objects(
+        labels=jnp.full((2, 2, k), 4),
+        pose=pose,
+        center=center,
+        displacement=center,
+        measured=jnp.ones((2, 2, k), bool),
+        regions=image.astype(int),
+        background=image == 0,
+        view=Warped(image[..., None], image, image == 0, image[..., None]),
+        view_labels=image[..., None],
+        height=jnp.zeros(()),
+        num_candidates=jnp.zeros(2),
+        num_dropped=jnp.zeros(2),
+    )
+    method = _method(jnp.full((2, H, W), 4.0), jnp.zeros((2, 3)), objects=objects)
+    result = maps.make_predict(method)({}, _arrays(2), 0)
+    # The pair whose target is the first frame stands second.
+    expected = np.asarray(center)[:, 1] @ turn.T + 0.5 - np.asarray(center)[:, 1]
+    np.testing.assert_allclose(result["object_centers"], center[:, 1])
+    np.testing.assert_allclose(result["object_translations"], expected, atol=1e-6)

@@ -1,0 +1,61 @@
+"""Files are whole or absent, and predictions made otherwise are not mixed in."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mdm_jax.prediction import store
+
+
+def test_a_file_that_fails_half_way_leaves_nothing_and_keeps_the_old_one(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    with store.whole(path) as temporary:
+        assert temporary.suffix == ".txt"
+        temporary.write_text("old")
+    with pytest.raises(KeyError), store.whole(path) as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_frames_come_back_as_they_were_kept(tmp_path, summary):
+    kept = store.Store(tmp_path, {"step": 3}, overwrite=False)
+    depth = np.random.default_rng(0).uniform(size=(5, 7)).astype(np.float32)
+    assert not kept.has("a")
+    kept.write("a", {"depth": depth, **summary})
+    again = store.Store(tmp_path, {"step": 3}, overwrite=False)
+    assert again.has("a")
+    np.testing.assert_array_equal(again.read("a")["depth"], depth)
+    assert set(again.read("a", "depth", "rotation")) == {"depth"}
+
+
+def test_other_settings_are_an_error_unless_they_overwrite(tmp_path):
+    first = store.Store(tmp_path, {"step": 3, "size": (4, 5)}, overwrite=False)
+    first.write("a", {"depth": np.ones((2, 3))})
+    with pytest.raises(ValueError, match="step was 3 and is 4"):
+        store.Store(tmp_path, {"step": 4, "size": (4, 5)}, overwrite=False)
+    assert first.has("a")
+    second = store.Store(tmp_path, {"step": 4, "size": (4, 5)}, overwrite=True)
+    assert not second.has("a")
+
+
+def test_a_damaged_frame_is_named(tmp_path):
+    kept = store.Store(tmp_path, {}, overwrite=False)
+    kept.write("a", {"depth": np.ones((20, 30))})
+    path = kept.path("a")
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"a\.npz is damaged"):
+        kept.read("a")
+
+
+def test_json_has_no_numbers_that_json_does_not_know(tmp_path):
+    path = tmp_path / "a.json"
+    values = {"a": np.float32(np.nan), "b": np.arange(3), "c": (1.5, None, True)}
+    store.write_json(path, values)
+    assert json.loads(path.read_text()) == {
+        "a": None,
+        "b": [0, 1, 2],
+        "c": [1.5, None, True],
+    }

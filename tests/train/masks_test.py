@@ -1,0 +1,54 @@
+"""Tests of masks in a run: what is missing is said before any frame is decoded."""
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+from mdm_jax import config as config_lib
+from mdm_jax.train import data, preflight
+
+
+def _check(config):
+    preflight.check(config, jax.make_mesh((1,), ("data",), devices=jax.devices()[:1]))
+
+
+@pytest.fixture
+def config():
+    config = config_lib.base_config()
+    config.method = "instance_motion"
+    config.dataset.clip_length = 3
+    config.dataset.name = "video"
+    config.dataset.path = "frames"
+    config.dataset.size = (32, 96)
+    return config
+
+
+def test_method_b_without_masks_names_the_field_and_the_command(config):
+    with pytest.raises(ValueError, match=r"dataset\.masks.*-m mdm_jax\.annotate"):
+        _check(config)
+
+
+def test_masks_of_a_data_set_that_does_not_read_them_are_an_error(config):
+    config.dataset.name = "cityscapes"
+    config.dataset.masks = "masks"
+    with pytest.raises(ValueError, match=r"dataset\.masks is for .*cityscapes"):
+        _check(config)
+
+
+def test_masks_of_synthetic_drives_take_the_place_of_the_true_ones(config, tmp_path):
+    config.dataset.name = "synthetic"
+    config.dataset.num_drives = config.dataset.num_evaluation_drives = 1
+    config.dataset.frames_per_drive = config.dataset.frames_per_evaluation_drive = 2
+    folder = tmp_path / "synthetic_train_0" / "instances"
+    folder.mkdir(parents=True)
+    values = np.zeros((64, 192), np.uint8)
+    values[10:30, 40:90] = 77
+    for i in range(2):
+        cv2.imwrite(str(folder / f"{i:06d}.png"), values)
+    config.dataset.masks = str(tmp_path)
+    found = data.open_data(config, str(tmp_path))
+    labels = found.train[0].instance_labels
+    np.testing.assert_array_equal(np.unique(labels), [0, 77])
+    assert (labels[:, 5:15, 20:45] == 77).all()
+    assert found.held_out[0].world_from_object is not None
