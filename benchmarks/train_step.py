@@ -28,6 +28,7 @@ _STEPS = flags.DEFINE_integer("steps", 10, "Timed steps of each case.")
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAPER = {
+    "optimizer.name": "adam",
     "dataset.size": (128, 416),
     "networks.width_multiplier": 1.0,
     "networks.motion_width_multiplier": 1.0,
@@ -35,7 +36,9 @@ PAPER = {
 # Of Lee et al. 2019.
 INSTANCE_PAPER = {
     "method": "instance_motion",
+    "optimizer.name": "adam",
     "dataset.size": (256, 832),
+    "dataset.clip_length": 3,
     "networks.width_multiplier": 1.0,
     "networks.motion_width_multiplier": 1.0,
     "networks.ego_pose": "conv",
@@ -44,21 +47,21 @@ INSTANCE_PAPER = {
 # Overrides of configs/synthetic.py, by name; `method` is one of its variants.
 CASES = {
     "demo": {},
-    "demo, two CPU devices": {"train.cpu_devices": 2},
-    "paper size, correlation net, batch 4": {**PAPER, "train.batch_size": 4},
-    "paper size, paper net, batch 4": {
+    "demo on two CPU devices": {"train.cpu_devices": 2},
+    "paper size with correlation net and batch 4": {**PAPER, "train.batch_size": 4},
+    "paper size with paper net and batch 4": {
         **PAPER,
         "networks.motion_net": "paper",
         "train.batch_size": 4,
     },
-    "paper size, paper net, batch 16": {
+    "paper size with paper net and batch 16": {
         **PAPER,
         "networks.motion_net": "paper",
         "train.batch_size": 16,
     },
-    "instance_motion, demo": {"method": "instance_motion"},
-    "instance_motion, paper size, batch 4": INSTANCE_PAPER,
-    "instance_motion, paper size, batch 4, 2 of 8 slots packed": {
+    "instance_motion demo": {"method": "instance_motion"},
+    "instance_motion paper size with batch 4": INSTANCE_PAPER,
+    "instance_motion paper size with batch 4 and 2 of 8 slots": {
         **INSTANCE_PAPER,
         "instance_motion.instance_budget": 2,
     },

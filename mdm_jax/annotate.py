@@ -193,15 +193,21 @@ def _annotate(
     """Annotates one clip; in a process of its own where there are several."""
     # Its flow depends on the number of its threads.
     cv2.setNumThreads(1)
-    footage = dataclasses.replace(footage_lib.find(pathlib.Path(path))[0], name=name)
-    summary = clips.annotate_clip(
-        footage,
-        output,
-        sources=sources,
-        options=options,
-        alone=alone,
-        num_threads=num_threads,
-    )
+    try:
+        found = footage_lib.find(pathlib.Path(path))[0]
+        footage = dataclasses.replace(found, name=name)
+        summary = clips.annotate_clip(
+            footage,
+            output,
+            sources=sources,
+            options=options,
+            alone=alone,
+            num_threads=num_threads,
+        )
+    except errors.DataError:
+        raise
+    except ValueError as error:  # Of a frame, say: so that the clip can be skipped.
+        raise errors.DataError(path, str(error)) from error
     if with_overview:
         instance_overview.write(output / name, footage)
     return summary

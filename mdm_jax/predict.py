@@ -14,11 +14,15 @@ from __future__ import annotations
 
 import pathlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import app, flags, logging
 
 from mdm_jax.train import startup
+
+if TYPE_CHECKING:
+    from mdm_jax.methods.base import Method
+    from mdm_jax.train import restore
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run that predicts.")
 _INPUT = flags.DEFINE_string(
@@ -94,7 +98,13 @@ def predict_all() -> list[dict[str, Any]]:
     )
     sources = frames.open_sources(path)
     run = restore.load_run(workdir, step=_STEP.value)
-    function = maps.make_predict(run.method)
+    function = maps.make_predict(_with_place_for_all(run))
+    made_by = {
+        "workdir": str(run.workdir.resolve()),
+        "step": run.step,
+        # A folder may have been trained in anew, up to the same step.
+        "written": restore.checkpoint_time(run),
+    }
     results = []
     for source in sources:
         name = source.footage.name
@@ -108,12 +118,27 @@ def predict_all() -> list[dict[str, Any]]:
                 source,
                 folder,
                 request,
-                made_by={"workdir": str(run.workdir.resolve()), "step": run.step},
+                made_by=made_by,
                 alone=len(sources) == 1,
             )
         )
         _tell(name, folder, results[-1])
     return results
+
+
+def _with_place_for_all(run: restore.Run) -> Method:
+    """Returns the run's method, with which no object is left out to save time.
+
+    A budget of objects is for training; it would leave out the smallest, and where
+    clips share it, which ones would depend on what else is in a batch.
+    """
+    if run.config.method != "instance_motion":
+        return run.method
+    from mdm_jax import methods
+
+    config = run.config.copy_and_resolve_references()
+    config.instance_motion.instance_budget = 0
+    return methods.create(config)
 
 
 def _given(flag: flags.FlagHolder) -> str:

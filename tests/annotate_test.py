@@ -81,6 +81,14 @@ def test_a_broken_clip_stops_or_is_counted(root):
         _annotate(root, on_error="skip")
 
 
+def test_a_clip_with_a_broken_frame_is_counted_too(root):
+    (root / "frames" / "one" / "2.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"one/2\.png cannot be read as an image"):
+        _annotate(root)
+    (summary,) = _annotate(root, on_error="skip", with_overview=False)
+    assert summary["name"] == "two"
+
+
 def test_a_label_has_one_colour_and_background_stays_visible():
     image = np.full((60, 90, 3), 90, np.uint8)
     labels = np.zeros((60, 90), np.uint8)

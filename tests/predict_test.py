@@ -10,6 +10,7 @@ import pytest
 from absl import logging
 
 from mdm_jax import config as config_lib
+from mdm_jax import methods, presets
 from mdm_jax.geometry import motion as motion_lib
 from mdm_jax.methods.base import Method
 from mdm_jax.structs import Pairs, Pose, Prediction
@@ -147,3 +148,13 @@ def test_what_is_no_usable_run_is_an_error_that_leaves_nothing(command, tmp_path
             file.write_bytes(b"damaged")
     assert "is damaged" in _error(command, **given)
     assert not (tmp_path / "o").exists()
+
+
+def test_no_object_is_left_out_by_the_budget_of_training(import_command):
+    predict, _ = import_command("predict")
+    config = presets.use_instance_motion(config_lib.base_config())
+    config.instance_motion.instance_budget = 1
+    run = restore.Run(config, methods.create(config), {}, 5, pathlib.Path("run"))
+    with_place = predict._with_place_for_all(run)
+    assert with_place is not run.method
+    assert config.instance_motion.instance_budget == 1

@@ -76,7 +76,7 @@ def annotate_clip(
     """
     names = frame_names.of_footage(footage)
     final = output / footage.name
-    key = _key(footage, sources, options)
+    key = _key(footage, sources, options, alone=alone)
     if files.exists(final):
         return _finished(final, key)
     masks = mask_sources.create(
@@ -235,18 +235,25 @@ def _write_png(path: pathlib.Path, values: np.ndarray) -> None:
 
 
 def _key(
-    footage: footage_lib.Footage, sources: Sources, options: linking.Options
+    footage: footage_lib.Footage,
+    sources: Sources,
+    options: linking.Options,
+    *,
+    alone: bool,
 ) -> str:
     """Returns a digest of all that an annotation follows from."""
     paths = list(footage.files)
     for name in (sources.masks, sources.flow, sources.reading.class_maps):
-        root = pathlib.Path(name).expanduser()
+        # Of `maskrcnn:WEIGHTS` the file of weights counts.
+        root = pathlib.Path(name.rpartition(":")[2]).expanduser()
         if not name or not files.exists(root):
             continue
         inside = [root]
         if files.is_folder(root):
-            inside = [p for p in sorted(root.rglob("*")) if footage.name in str(p)]
-            inside = inside or sorted(root.rglob("*"))
+            inside = every = sorted(root.rglob("*"))
+            # A lone clip's files need not carry its name, and one of them may by chance.
+            if not alone:
+                inside = [p for p in every if footage.name in str(p)] or every
         paths += [path for path in inside if path.is_file()]
     stats = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
     values = [_VERSION, stats, dataclasses.asdict(sources), dataclasses.asdict(options)]

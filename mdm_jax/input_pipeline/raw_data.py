@@ -17,6 +17,7 @@ from absl import logging
 
 from mdm_jax.input_pipeline import readers, splits
 from mdm_jax.input_pipeline.instance_masks import mask_files, recording_masks
+from mdm_jax.input_pipeline.readers import drive as drive_lib
 from mdm_jax.input_pipeline.readers import errors, files, list_file, recordings
 from mdm_jax.input_pipeline.readers.drive import Drive
 from mdm_jax.input_pipeline.recording import Recording
@@ -139,13 +140,36 @@ def open_split(
             f"{', '.join(map(repr, ['', *known]))} or the path of a list file,"
             f" got {split!r}"
         )
-    if dataset.held_out and held_out:
+    if dataset.held_out:
+        # Not trained on even where nobody evaluates on them now.
+        after = dataset.frame_stride
         entries = list_file.read_list(dataset.held_out)
-        train = splits.without(drives.train, entries)
-        every = _open_drives(dataset, problems)
-        test = _listed(every, dataset.held_out, after=dataset.frame_stride)
+        train = splits.without(drives.train, _both_eyes(entries, after=after))
+        if not train:
+            raise ValueError(
+                f"{dataset.path}: {dataset.held_out} holds out all frames there"
+            )
+        every = _open_drives(dataset, problems) if held_out else []
+        test = _listed(every, dataset.held_out, after=after) if held_out else []
         drives = splits.Split(train, test)
     return drives
+
+
+def _both_eyes(
+    entries: Sequence[list_file.Entry], *, after: int
+) -> list[list_file.Entry]:
+    """Returns listed frames as either camera sees them, and so many after each.
+
+    The other camera shows the same moment, half a metre beside, and the frames after are
+    held out with those that are matched onto them.
+    """
+    return [
+        entry._replace(
+            frame=None if entry.frame is None else entry.frame + step, side=""
+        )
+        for entry in entries
+        for step in range(1 if entry.frame is None else after + 1)
+    ]
 
 
 def _open_drives(
@@ -237,7 +261,8 @@ def _labelled(
 
 def _has_masks(drive: Drive, dataset: ml_collections.ConfigDict) -> bool:
     try:
-        mask_files.find(dataset.masks, drive.name, alone=False)
+        whole, _ = drive_lib.origin(drive)
+        mask_files.find(dataset.masks, whole.name, alone=False)
     except errors.DataError:
         return False
     return True

@@ -47,6 +47,15 @@ def make_world(seed: Sequence[int], *, length: float) -> World:
     )
 
 
+# A box's ground is looked at in these places, in halves of its width and length.
+_ACROSS, _ALONG = (
+    grid.reshape(-1, 1)
+    for grid in np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9))
+)
+# Only so many of the newest boxes can be near a new one.
+_NEWEST = 150
+
+
 class _Builder:
     """Collects primitives and refuses those that stand in the way of others."""
 
@@ -54,20 +63,26 @@ class _Builder:
         self.route = route
         self.boxes, self.rounds, self.parked, self.parked_cars = [], [], [], []
         self._footprints = []  # centre, right, forward, half sizes
+        self._centers = np.zeros((0, 2))
+        self._reaches = np.zeros(0)
 
     def try_box(self, leg, x, z, yaw, half_width, half_length, margin=1.0):
         """Reserves ground for a box; False where it is taken."""
         right = np.array([math.cos(yaw), -math.sin(yaw)])
         forward = np.array([math.sin(yaw), math.cos(yaw)])
-        u, v = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9))
-        points = np.array([x, z]) + (u.reshape(-1, 1) * half_width) * right[None]
-        points = points + (v.reshape(-1, 1) * half_length) * forward[None]
+        points = np.array([x, z]) + (_ACROSS * half_width) * right[None]
+        points = points + (_ALONG * half_length) * forward[None]
         if self.route.clearance(points, range(leg - 2, leg + 3)).min() < margin:
             return False
         box = (np.array([x, z]), right, forward, half_width, half_length)
-        if any(_overlap(box, other) for other in self._footprints[-150:]):
+        reach = math.hypot(half_width, half_length)
+        offset = self._centers - box[0]
+        near = np.sum(offset**2, axis=-1) <= (self._reaches + reach) ** 2
+        if any(_overlap(box, self._footprints[i]) for i in np.flatnonzero(near)):
             return False
-        self._footprints.append(box)
+        self._footprints = [*self._footprints, box][-_NEWEST:]
+        self._centers = np.vstack([self._centers, box[0]])[-_NEWEST:]
+        self._reaches = np.append(self._reaches, reach)[-_NEWEST:]
         return True
 
     def box(self, x, base, z, yaw, half_width, height, half_length, taper, look):
@@ -81,9 +96,6 @@ class _Builder:
 
 def _overlap(a, b):
     offset = b[0] - a[0]
-    reach = math.hypot(a[3], a[4]) + math.hypot(b[3], b[4])
-    if offset @ offset > reach**2:
-        return False
     for axis in (a[1], a[2], b[1], b[2]):
         extent = sum(
             wide * abs(right @ axis) + long * abs(forward @ axis)

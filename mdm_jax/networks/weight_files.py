@@ -112,7 +112,17 @@ def _parameter(data: Any, *_: Any) -> Any:
     return data
 
 
-class _Storage:
+class _Part:
+    """A part of a tensor, whose attributes no pickle may set.
+
+    One that could would have a tensor reach beyond its numbers, into other memory.
+    """
+
+    def __setstate__(self, state: Any):
+        raise pickle.UnpicklingError("it changes what tensors are made of")
+
+
+class _Storage(_Part):
     """Numbers of known type and count, whose bytes may come after their use."""
 
     def __init__(self, dtype: np.dtype, count: int):
@@ -128,7 +138,7 @@ class _Storage:
         self.values = np.frombuffer(data, dtype).astype(self.dtype)
 
 
-class _Tensor:
+class _Tensor(_Part):
     """A view of a storage, not yet looked at."""
 
     def __init__(self, storage: _Storage, offset: int, size: tuple, stride: tuple):
@@ -142,7 +152,7 @@ class _Tensor:
         steps = [(n - 1) * s for n, s in zip(self.size, self.stride, strict=True)]
         numbers = (self.offset, *self.size, *self.stride)
         if any(n < 0 for n in numbers) or (
-            0 not in self.size and self.offset + sum(steps) >= storage.count
+            0 not in self.size and self.offset + sum(steps) >= storage.values.size
         ):
             raise ValueError("a tensor reaches beyond its numbers")
         view = np.lib.stride_tricks.as_strided(

@@ -7,6 +7,7 @@ was trained on. Results are brought back to the original pixels here as well.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -50,10 +51,14 @@ class Source:
 
     def frame_name(self, index: int) -> str:
         """Returns the name of a frame's files: that of its image, or its number."""
-        files = self.footage.files
-        if self.is_video or len({file.stem for file in files}) < len(files):
+        if self.is_video or not self._stems_differ:
             return f"{index:06d}"
-        return files[index].stem
+        return self.footage.files[index].stem
+
+    @functools.cached_property
+    def _stems_differ(self) -> bool:
+        files = self.footage.files
+        return len({file.stem for file in files}) == len(files)
 
     @property
     def is_video(self) -> bool:
@@ -83,7 +88,8 @@ def open_sources(path: str) -> list[Source]:
 
     Raises:
         FileNotFoundError: no such path.
-        ValueError: nothing to read there, or a file that is no image or video.
+        ValueError: nothing to read there, a file that is no image or video, or two
+            recordings of one name.
     """
     place = pathlib.Path(path).expanduser()
     if not place.exists():
@@ -100,6 +106,15 @@ def open_sources(path: str) -> list[Source]:
             f" no video ({' '.join(footage_lib.VIDEO_SUFFIXES)})"
         )
     found = [Source(one, None) for one in footage_lib.find(place)]
+    first_of: dict[str, pathlib.Path] = {}
+    for one in found:
+        file = one.footage.files[0]
+        other = first_of.setdefault(one.footage.name, file)
+        if other != file:
+            raise ValueError(
+                f"{other} and {file} would be written to one folder,"
+                f" {one.footage.name}: rename one of them"
+            )
     return [
         dataclasses.replace(one, frames_per_second=_rate(one.footage.files[0]))
         if one.is_video

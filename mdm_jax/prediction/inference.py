@@ -94,18 +94,26 @@ def predict_all(
         disable=None,  # shown on a terminal only
     )
     with bar:
-        try:
-            for index, frame in enumerate(source.decode(view)):
-                clip = _Clip(frame.seen, None if labels is None else labels(index))
-                names.append(source.frame_name(index))
-                waiting.append((names[-1], clip))
-                if len(waiting) > frame_stride:
-                    name, first = waiting.popleft()
-                    batches.add(name, [first, clip])
-                bar.update()
-        except (ValueError, OSError) as error:
-            # What was read before it is worth as much as ever.
-            broken = f"frame {len(names)} cannot be used: {error}"
+        decoded = source.decode(view)
+        while True:
+            # Errors of reading alone: what goes wrong with the network or the disk is
+            # no fault of the recording, and stops the command.
+            try:
+                frame = next(decoded, None)
+                if frame is None:
+                    break
+                found = None if labels is None else labels(len(names))
+            except (ValueError, OSError) as error:
+                # What was read before it is worth as much as ever.
+                broken = f"frame {len(names)} cannot be used: {error}"
+                break
+            clip = _Clip(frame.seen, found)
+            names.append(source.frame_name(len(names)))
+            waiting.append((names[-1], clip))
+            if len(waiting) > frame_stride:
+                name, first = waiting.popleft()
+                batches.add(name, [first, clip])
+            bar.update()
         for name, clip in waiting:
             batches.add(name, [clip])
         batches.flush()
@@ -148,7 +156,9 @@ class _Batches:
         self._intrinsics = np.asarray(intrinsics, np.float32)
 
     def add(self, name: str, clip: list[_Clip]):
-        if self._store.has(name):
+        # A frame that once was the last, where reading broke off, has no motion.
+        alone = len(clip) == 1
+        if self._store.has(name) and (alone or self._store.read(name, "rotation")):
             return
         if self._clips and len(self._clips[0][1]) != len(clip):
             self.flush()

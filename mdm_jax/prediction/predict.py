@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -99,6 +99,7 @@ def predict(
     Raises:
         ValueError: something is missing or does not fit; the message says what to do.
     """
+    _check_apart(output, [*source.footage.files, request.masks])
     view = frames.make_view(
         source.footage.size,
         config.dataset.size,
@@ -106,6 +107,11 @@ def predict(
         crop=config.dataset.crop,
     )
     learned = config.motion_field.intrinsics != "given"
+    if learned and request.fit == "stretch":
+        logging.warning(
+            "--fit=stretch: the intrinsics were learned of frames that are cut, not"
+            " stretched; motion and point clouds may be wrong"
+        )
     original = _given_intrinsics(source, config, request, learned=learned)
     matrix = None if original is None else view.intrinsics(original)
     labels = masks.open_labels(request.masks, config, source, view, alone=alone)
@@ -115,10 +121,10 @@ def predict(
         output,
         {
             **made_by,
-            "input": _identity(source),
+            "input": _identity(source.footage.files),
             "view": dataclasses.asdict(view),
             "intrinsics": matrix,
-            "masks": request.masks,
+            "masks": _identity(_files(request.masks)),
             "video_index": network.video_index,
         },
         overwrite=request.overwrite,
@@ -161,6 +167,12 @@ def predict(
         frame_stride=stride,
         frames_per_second=rate,
     )
+    if beyond := [i for i in options.point_clouds if not 0 <= i < len(found.names)]:
+        logging.warning(
+            "No point clouds of frames %s: there are frames 0 to %d",
+            ", ".join(map(str, beyond)),
+            len(found.names) - 1,
+        )
     if options.point_clouds and recording.intrinsics is None:
         logging.warning("No point clouds: they need intrinsics (--intrinsics)")
     unit = "m" if scale else "relative unit"
@@ -245,9 +257,30 @@ def _given_intrinsics(
     return frames.intrinsics_of(source, specification, required=not single)
 
 
-def _identity(source: Source) -> list[Any]:
-    """Returns what changes when the files of a source do."""
-    files = source.footage.files
+def _check_apart(output: pathlib.Path, read: Sequence[pathlib.Path | str]):
+    """Raises an error where what is written would replace what is read."""
+    folders = [(output / name).resolve() for name in (store.FOLDER, *store.DERIVED)]
+    for path in read:
+        place = pathlib.Path(path).expanduser().resolve()
+        if path and any(place.is_relative_to(folder) for folder in folders):
+            raise ValueError(
+                f"--output={output} would replace {path}, which is read: choose another"
+                " folder"
+            )
+
+
+def _files(path: str) -> list[pathlib.Path]:
+    """Returns the files at a path, none for no path."""
+    place = pathlib.Path(path).expanduser()
+    if not path or place.is_file():
+        return [place] if path else []
+    return sorted(file for file in place.rglob("*") if file.is_file())
+
+
+def _identity(files: Sequence[pathlib.Path]) -> list[Any]:
+    """Returns what changes when the files do."""
+    if not files:
+        return []
     stats = [file.stat() for file in files]
     return [
         str(files[0].resolve()),

@@ -20,8 +20,21 @@ import numpy as np
 
 FOLDER = "network"
 _SETTINGS = "settings.json"
-# What else belongs to single frames, and is derived from what is there.
-DERIVED = ("depth", "object_motion", "masks", "points")
+# Everything else, derived from what is there; first what says that it is complete.
+DERIVED = (
+    "prediction.json",
+    "depth",
+    "object_motion",
+    "masks",
+    "points",
+    "video.mp4",
+    "picture.png",
+    "trajectory_kitti.txt",
+    "trajectory_tum.txt",
+    "trajectory.png",
+    "objects.csv",
+    "objects.json",
+)
 
 
 @contextlib.contextmanager
@@ -55,8 +68,11 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any]):
 
 def remove_derived(output: pathlib.Path):
     """Removes what was derived from predicted frames; the frames stay."""
-    for name in DERIVED:
-        shutil.rmtree(output / name, ignore_errors=True)
+    for path in (output / name for name in DERIVED):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 class Store:

@@ -138,10 +138,12 @@ def _examples(count: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray
 def _difference(found: Any, true: Any) -> float:
     """Returns the largest difference relative to the largest true value."""
     found, true = (jax.tree.map(np.asarray, x) for x in (found, true))
-    return max(
-        float(np.max(np.abs(f - t)) / max(np.max(np.abs(t)), 1e-12))
+    differences = [
+        np.max(np.abs(f - t)) / max(np.max(np.abs(t)), 1e-12)
         for f, t in zip(jax.tree.leaves(found), jax.tree.leaves(true), strict=True)
-    )
+    ]
+    # Not `max`, which passes over NaN unless it comes first.
+    return float(np.max(differences))
 
 
 # --- The forms -----------------------------------------------------------------------
@@ -202,10 +204,11 @@ def _write_stablehlo(
         true = jax.jit(function)(run.variables, *examples)
         # Two batch sizes: images do not know of each other.
         single = read.call(*(example[:1] for example in examples))
-        differences[path.name] = max(
+        both = [
             _difference(read.call(*examples), true),
             _difference(single, jax.tree.map(lambda x: x[:1], true)),
-        )
+        ]
+        differences[path.name] = float(np.max(both))
     _describe(run, folder, size)
     return differences
 
@@ -243,7 +246,7 @@ def _write_onnx(
         (found,) = session.run(None, {given.name: images[:count]})
         differences.append(_difference(found, true[:count]))
     _describe(run, folder, size)
-    return {path.name: max(differences)}
+    return {path.name: float(np.max(differences))}
 
 
 def _write_torch(

@@ -111,6 +111,12 @@ def load_config(workdir: str | os.PathLike[str]) -> ml_collections.ConfigDict:
     return config
 
 
+def checkpoint_time(run: Run) -> int | None:
+    """Returns when a run's checkpoint was written, nanoseconds; None if it is gone."""
+    folder = run.workdir / "checkpoints" / str(run.step)
+    return folder.stat().st_mtime_ns if folder.is_dir() else None
+
+
 def _fill_in_defaults(config: ml_collections.ConfigDict, path: pathlib.Path):
     """Adds fields that are newer than the run."""
     known = config_lib.flatten(config)

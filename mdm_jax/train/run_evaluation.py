@@ -142,6 +142,11 @@ def write_trajectories(
         ValueError: the images cannot be used; or there are no true poses.
     """
     dataset = run.config.dataset
+    if dataset.frame_stride > 1:
+        logging.warning(
+            "Trained on frames %d apart; the camera is followed from each to the next",
+            dataset.frame_stride,
+        )
     if images is None:
         config = run.config.copy_and_resolve_references()
         # Held-out drives are others, and rendering those trained on takes a minute.
@@ -171,7 +176,7 @@ def write_trajectories(
         if truth is None:
             known = np.asarray(poses[number])
             trajectory_files.write_kitti(true / f"{name}.txt", known)
-        elif len(drives.recordings) == 1:
+        elif len(drives.recordings) == 1 and pathlib.Path(truth).is_file():
             # The truth of a single drive need not have its name.
             name = pathlib.Path(truth).stem
         way = trajectory.chain(rotations, translations)

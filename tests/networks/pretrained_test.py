@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import pathlib
 import pickle
+import struct
+import zipfile
 
 import flax.traverse_util
 import jax
@@ -187,6 +189,30 @@ def test_files_that_are_no_weights_are_refused_by_name(tmp_path):
         pretrained.read(tmp_path)
     with pytest.raises(FileNotFoundError):
         pretrained.read(tmp_path / "absent.pth")
+
+
+@pytest.mark.parametrize("count", [4, 9])
+@pytest.mark.parametrize("lies", [False, True])
+def test_no_tensor_reaches_into_memory_that_is_not_its_own(tmp_path, count, lies):
+    def text(value):
+        return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+    # By hand: PyTorch writes no such file. Four numbers, that may be told to be more.
+    numbers = b"(" + text("storage") + b"ctorch\nFloatStorage\n"
+    numbers += text("0") + text("cpu") + b"K\x04tQ"
+    if lies:
+        numbers += b"}" + text("count") + b"K\x63sb"
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + numbers
+    tensor += b"K\x00K" + bytes([count]) + b"\x85K\x01\x85tR"
+    path = tmp_path / "made.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02}" + text("w") + tensor + b"s.")
+        archive.writestr("a/data/0", struct.pack("<4f", 1, 2, 3, 4))
+    if count == 4 and not lies:
+        np.testing.assert_array_equal(weight_files.read(path)["w"], [1, 2, 3, 4])
+    else:
+        with pytest.raises(ValueError, match=r"made\.pth cannot be read as weights"):
+            weight_files.read(path)
 
 
 # --- Beside PyTorch ------------------------------------------------------------------

@@ -72,6 +72,20 @@ def test_a_single_image_a_folder_and_a_video_are_found(tmp_path, write_frames):
     assert video.frames_per_second == pytest.approx(12.5)
 
 
+def test_two_recordings_of_one_name_are_refused(tmp_path):
+    for suffix in ("avi", "mov"):
+        film = cv2.VideoWriter(
+            str(tmp_path / f"film.{suffix}"),
+            cv2.VideoWriter.fourcc(*"MJPG"),
+            10,
+            (64, 48),
+        )
+        film.write(np.zeros((48, 64, 3), np.uint8))
+        film.release()
+    with pytest.raises(ValueError, match=r"film\.avi and .*film\.mov"):
+        frames.open_sources(str(tmp_path))
+
+
 def test_what_is_no_image_or_video_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         frames.open_sources(str(tmp_path / "nowhere"))

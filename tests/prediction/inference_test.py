@@ -54,6 +54,32 @@ def test_frames_before_a_broken_one_are_kept_and_it_is_named(run, write_frames):
     assert "object_motion" not in kept.read("view_2")
 
 
+def test_a_frame_that_was_the_last_gets_motion_when_others_follow(run, write_frames):
+    folder = write_frames(5)
+
+    def broken(index):
+        if index == 3:
+            raise ValueError("no mask yet")
+        return masks.Labelled(np.zeros((32, 48), np.uint8), np.arange(256))
+
+    found, kept = run(folder, labels=broken)
+    assert found.broken and "rotation" not in kept.read("view_2")
+    found, _ = run(folder, kept=kept)
+    assert not found.broken and found.newly_predicted == 3
+    moving = ["rotation" in kept.read(name) for name in found.names]
+    assert moving == [True] * 4 + [False]
+
+
+def test_what_goes_wrong_with_the_network_is_not_the_recordings_fault(
+    run, write_frames
+):
+    def refuse(*_):
+        raise ValueError("the network wants something else")
+
+    with pytest.raises(ValueError, match="the network wants something else"):
+        run(write_frames(3), network=inference.Network(refuse, {}, 7), batch_size=1)
+
+
 def test_no_more_than_a_batch_is_in_memory(run, fake, write_frames, monkeypatch):
     alive = []
 

@@ -87,6 +87,31 @@ def test_a_second_run_changes_nothing_and_other_maps_are_made_anew(run, write_fr
     assert _depth(output, "view_0")[0].shape == (32, 48)
 
 
+def test_masks_that_changed_are_told_from_those_before(tmp_path):
+    (tmp_path / "labels").mkdir()
+    path = tmp_path / "labels" / "view_0.png"
+    path.write_bytes(b"1")
+    before = predict._identity(predict._files(str(path.parent)))
+    assert before == predict._identity(predict._files(str(path.parent)))
+    path.write_bytes(b"22")
+    assert before != predict._identity(predict._files(str(path.parent)))
+    assert predict._identity(predict._files("")) == []
+
+
+@pytest.mark.parametrize("inside", ["depth", "masks/of_mine"])
+def test_what_is_read_is_never_replaced(run, write_frames, inside):
+    folder = write_frames(2)
+    output, _ = run(folder)
+    (output / inside).mkdir(parents=True, exist_ok=True)
+    frame = output / inside / "view.png"
+    frame.write_bytes((folder / "view_0.png").read_bytes())
+    with pytest.raises(ValueError, match=r"would replace .*view\.png"):
+        run(frame)
+    with pytest.raises(ValueError, match="would replace"):
+        run(folder, masks=str(output / inside))
+    assert frame.exists()
+
+
 def test_results_that_are_not_complete_do_not_look_so(run, write_frames, monkeypatch):
     folder = write_frames(4)
     output, _ = run(folder)

@@ -143,3 +143,12 @@ def test_what_differs_or_cannot_be_exported_leaves_nothing(
     with pytest.raises(ValueError, match="differ by 0.002 .* allowed are 0e"):
         refused(batch_norm_run, "torch")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_result_that_is_no_number_is_a_difference_wherever_it_is(which):
+    true = (np.ones((2, 3)), np.ones(3))
+    found = [np.ones((2, 3)), np.ones(3)]
+    assert exporting._difference(tuple(found), true) == 0
+    found[which] = found[which] * np.nan
+    assert not exporting._difference(tuple(found), true) <= 1

@@ -50,7 +50,10 @@ def match(names: Sequence[str], keys: Sequence[str]) -> list[str | None]:
     key_of = dict(zip(numbers(keys), keys, strict=True))
     if len(key_of) != len(keys):
         return [None] * len(names)
-    return [key_of.get(number) for number in numbers(names)]
+    wanted = numbers(names)
+    if len(set(wanted)) < len(wanted):  # Two frames of one number.
+        return [None] * len(names)
+    return [key_of.get(number) for number in wanted]
 
 
 def numbers(names: Sequence[str]) -> list[tuple[int, ...]]:

@@ -86,6 +86,11 @@ def asked(options: Options) -> dict[str, Any]:
     values = dataclasses.asdict(options)
     del values["data_dir"]
     values["source"] = str(pathlib.Path(options.source).expanduser().resolve())
+    for name in ("split", "held_out"):
+        # A list file whose text has changed asks for other data.
+        if values[name] and (path := pathlib.Path(values[name]).expanduser()).is_file():
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            values[f"{name}_sha256"] = digest
     return json.loads(json.dumps(values))
 
 
@@ -104,9 +109,11 @@ def make(options: Options) -> Plan:
             options.source,
             f"nothing to prepare of {options.name}; {problems.summary()}",
         )
+    # A part of which all is broken has no shards.
     groups = {
-        part: _packed([track for track in found if track.num_frames], options)
+        part: _packed(with_frames, options)
         for part, found in parts.items()
+        if (with_frames := [track for track in found if track.num_frames])
     }
     shards: list[PlannedShard] = []
     for part, pieces in groups.items():

@@ -187,6 +187,14 @@ def take(drive: Drive, indices: Sequence[int]) -> list[Drive]:
     return parts
 
 
+def origin(drive: Drive) -> tuple[Drive, int]:
+    """Returns the drive that a part was taken of, and which of its frames is first."""
+    start = 0
+    while isinstance(drive, Part):
+        drive, start = drive.whole, start + drive.start
+    return drive, start
+
+
 def checked_poses(poses: np.ndarray, path: Any) -> np.ndarray:
     """Returns rigid transforms `[n 4 4]` as they are.
 

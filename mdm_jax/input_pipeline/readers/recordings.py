@@ -154,11 +154,13 @@ def _open(
 
 
 def _open_masks(drive: drive_lib.Drive, masks: RecordingMasks) -> mask_files.MaskFiles:
+    # A list file or a split takes parts of drives; masks are of the whole.
+    whole, start = drive_lib.origin(drive)
     names = [path.stem for path in drive.files]
-    if len(set(drive.files)) < len(drive):
-        names = [f"{index:06d}" for index in range(len(drive))]
+    if len(set(whole.files)) < len(whole):
+        names = [f"{start + index:06d}" for index in range(len(drive))]
     return mask_files.open_masks(
-        mask_files.find(masks.root, drive.name, alone=False),
+        mask_files.find(masks.root, whole.name, alone=False),
         names,
         size=drive.size,
         background=masks.background,

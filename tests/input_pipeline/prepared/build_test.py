@@ -248,6 +248,15 @@ def test_the_held_out_part_of_a_split_is_prepared_too(tiny, prepare, dataset, tm
         reading.open_parts(
             dataset("prepared", folder, tmp_path, split="odometry"), held_out=""
         )
+    # Of a part that is broken as a whole nothing is prepared.
+    tiny.write(test_drive / "image_02" / "timestamps.txt", b"never\n")
+    options = {"split": "eigen", "evaluation_split": "test", "on_error": "skip"}
+    folder = prepare("kitti_raw", root, data_dir="broken", **options)
+    found = reading.open_parts(
+        dataset("prepared", folder, tmp_path, **fields), held_out="test"
+    )
+    assert found.train
+    assert not found.held_out
 
 
 def test_tfds_opens_what_was_built(tiny, prepare, dataset, tmp_path):

@@ -175,12 +175,20 @@ def test_list_files_name_what_to_train_on_and_what_to_hold_out(
     assert [(one.name, len(one)) for one in held_out] == [
         ("2011_09_26_drive_0005_sync/02/1", 2)
     ]
-    # Frames 0 and 2 around the held-out one are no neighbours.
-    assert [one.name for one in train] == [
-        "2011_09_26_drive_0001_sync/02",
-        "2011_09_26_drive_0001_sync/03",
-        "2011_09_26_drive_0005_sync/03",
-    ]
+    # Neither they nor the other camera's frames of these moments are trained on, and
+    # what remains of that drive is a single frame: also where nobody evaluates.
+    for part in ("test", ""):
+        train, found = _open(
+            "kitti_raw", root, tmp_path, held_out=part, held_out_list=str(test)
+        )
+        assert [one.name for one in train] == [
+            "2011_09_26_drive_0001_sync/02",
+            "2011_09_26_drive_0001_sync/03",
+        ]
+        assert bool(found) == bool(part)
+    test.write_text(line.format(1, 1) + line.format(5, 1))
+    with pytest.raises(ValueError, match=r"test_files.txt holds out all frames there"):
+        _open("kitti_raw", root, tmp_path, held_out_list=str(test))
 
 
 def test_the_held_out_part_is_named_in_the_run(tiny, tmp_path):
@@ -299,3 +307,18 @@ def test_masks_of_ones_own_take_the_place_of_labels(tiny, tmp_path):
     (masks / "07" / "000001.png").unlink()
     with pytest.raises(ValueError, match=r"masks/07: 1 of 3 frames have no masks: 000"):
         _open("kitti_odometry", root, tmp_path, **options)
+
+
+def test_masks_of_a_whole_drive_serve_its_parts(tiny, tmp_path):
+    root = tiny.kitti_odometry(tmp_path / "raw")
+    masks = tmp_path / "masks"
+    for frame in range(3):
+        labels = np.zeros((tiny.HEIGHT, tiny.WIDTH), np.uint8)
+        labels[4:12, 6:16] = frame + 1
+        tiny.write(masks / "07" / f"{frame:06d}.png", tiny.encoded(labels))
+    targets = tmp_path / "targets.txt"
+    targets.write_text("7 2 l\n")
+    options = {"split": str(targets), "masks": str(masks), "clip_length": 2}
+    ((one,), _) = _open("kitti_odometry", root, tmp_path, **options)
+    assert one.name == "07/1"
+    assert [frame.max() for frame in one.instance_labels] == [2, 3]
