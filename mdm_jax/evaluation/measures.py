@@ -113,11 +113,18 @@ class Truth:
         valid = depth_lib.valid_pixels(truth, **self._range)
         if not valid.any():
             return
-        moving = None
+        moving = known = None
         parts = {"depth": valid}
         if knows_object_motion(recording):
             moving = recording_lib.moving_mask(recording, pair.index, pair.source_index)
-            parts |= {"moving": valid & moving, "static": valid & ~moving}
+            # An object that is gone in the other frame counts as neither.
+            known = (
+                valid
+                & recording_lib.rigid_motion(
+                    recording, pair.index, pair.source_index
+                ).known
+            )
+            parts |= {"moving": known & moving, "static": known & ~moving}
         elif recording.instance_labels is not None:
             instances = np.asarray(recording.instance_labels[pair.index]) > 0
             parts |= {"instances": valid & instances, "background": valid & ~instances}
@@ -125,12 +132,12 @@ class Truth:
         self._scales.append(scale)
         for name, depth in self._baselines.items():
             self._add_depth(f"baseline/{name}/", truth, depth, parts)
-        if moving is None:
+        if moving is None or known is None:
             return
         self._knows_motion = True
         length = np.linalg.norm(prediction["residual"], axis=-1)
-        self._motion.add(length, moving, valid)
-        hole = (scale * prediction["depth"] > 3 * truth)[valid & moving]
+        self._motion.add(length, moving, known)
+        hole = (scale * prediction["depth"] > 3 * truth)[known & moving]
         if hole.size:
             self._means.add("moving/hole_rate", float(hole.mean()), hole.size)
 

@@ -49,12 +49,12 @@ class Segmentation:
 
     def add(self, pair: FramePair):
         """Takes a pair into account."""
+        frames = pair.recording, pair.index, pair.source_index
         valid = depth_lib.valid_pixels(pair.true_depth(), **self._range)
-        moving = recording_lib.moving_mask(
-            pair.recording, pair.index, pair.source_index
-        )
+        # An object that is gone in the other frame counts as neither.
+        known = valid & recording_lib.rigid_motion(*frames).known
         length = np.linalg.norm(pair.prediction["residual"], axis=-1)
-        self._counts.add(length, moving, valid)
+        self._counts.add(length, recording_lib.moving_mask(*frames), known)
         self._steps.append(float(np.linalg.norm(pair.prediction["translation"])))
 
     def result(self) -> dict[str, float]:

@@ -86,6 +86,22 @@ def test_a_car_at_infinity_is_counted_as_a_hole(tiny_recordings):
     assert metrics["moving/abs_rel"] > 3 * metrics["static/abs_rel"]
 
 
+def test_an_object_that_is_gone_in_the_other_frame_is_neither_moving_nor_static(
+    tiny_recordings,
+):
+    pairs = _all_pairs(tiny_recordings)
+    for pair in pairs:
+        car = np.asarray(pair.recording.instance_labels[pair.index]) > 0
+        pair.prediction["depth"][car] *= 1.5
+    seen = _result(measures.Truth(EVALUATION), pairs)
+    for one in tiny_recordings:
+        one.world_from_object[:] = np.nan
+    gone = _result(measures.Truth(EVALUATION), pairs)
+    assert gone["depth/abs_rel"] == seen["depth/abs_rel"]
+    assert gone["static/abs_rel"] == seen["static/abs_rel"] < seen["moving/abs_rel"]
+    assert np.isnan(gone.get("moving/abs_rel", np.nan))
+
+
 def test_the_best_fixed_map_is_the_baseline(tiny_recordings):
     maps = baselines.image_independent_maps(tiny_recordings, max_depth=80.0)
     metrics = _result(measures.Truth(EVALUATION, maps), _all_pairs(tiny_recordings))
