@@ -68,7 +68,8 @@ def trajectory(
     plot.set_aspect("equal", adjustable="datalim")
     plot.set_xlabel(f"{_AXES[across]} [m]")
     plot.set_ylabel(f"{_AXES[ahead]} [m]")
-    plot.legend(frameon=False, loc="upper right")
+    # Above the plot, where no trajectory goes.
+    plot.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     return _picture(drawing, plot)
 
 
