@@ -159,8 +159,7 @@ def read_array(path: pathlib.Path, name: str = "") -> np.ndarray:
         EOFError,
         TypeError,
         AttributeError,
-        NotImplementedError,
-        RuntimeError,
+        RuntimeError,  # Also a ZIP's unknown compression.
         SyntaxError,
         MemoryError,
         tokenize.TokenError,
