@@ -180,11 +180,11 @@ def base_config() -> ConfigDict:
     i.object_view = "stabilized"
     # Objects turn about the `camera` (the paper) or about their own `object` centre.
     i.rotation_center = "camera"
+    # Side, in pixels, of the window that the object net sees every object in, at the
+    # same size, its motion in units of the window; 0: whole images (the paper).
+    i.object_zoom = 0
     # Objects do not turn (released code).
     i.translation_only = False
-    # The object net corrects the measured displacement (translation prior), and does
-    # not have to find it.
-    i.anchor_translation = False
     # Average an object's motion with the reverse of that of the other direction.
     i.cyclic_average = True
     # Weigh pixels by how well depths agree; and count only those that a warp explains

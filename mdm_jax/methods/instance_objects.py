@@ -19,11 +19,19 @@ import ml_collections
 from mdm_jax import config as config_lib
 from mdm_jax.geometry import pose as pose_lib
 from mdm_jax.geometry import rotation as rotation_lib
-from mdm_jax.methods import frame_pairs, instance_slots, instance_views, object_poses
+from mdm_jax.methods import (
+    frame_pairs,
+    instance_slots,
+    instance_views,
+    object_poses,
+    object_zoom,
+)
 from mdm_jax.networks import pose_net
 from mdm_jax.structs import Batch, Objects, Pose, Prediction
 
 Array = jax.Array
+# Side of a window, pixels, in which nothing can be seen any more.
+_LEAST_ZOOM = 8
 # Colours of target and stabilized source, and what to see of each.
 ObjectNet = Callable[[Array, Array, Array, Array], pose_net.PoseOutput]
 
@@ -45,6 +53,17 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             "config.instance_motion.max_instances expects 1 to 255 (labels are 8 bit), "
             f"got {options.max_instances}"
+        )
+    if options.object_zoom and options.object_zoom < _LEAST_ZOOM:
+        raise ValueError(
+            "config.instance_motion.object_zoom expects 0 or at least "
+            f"{_LEAST_ZOOM} pixels, got {options.object_zoom}"
+        )
+    if options.object_zoom and options.rotation_center != "object":
+        raise ValueError(
+            "config.instance_motion.object_zoom finds how an object's centre moves: it "
+            "expects config.instance_motion.rotation_center=object, got "
+            f"{options.rotation_center!r}"
         )
     if options.clips_per_pack < 1 or options.instance_budget < 0:
         raise ValueError(
@@ -132,17 +151,19 @@ def find(
     label = instance_slots.gather_slots(packing, slot_labels)[:, None, None]
     seen = instance_slots.gather_pairs(packing, by_clip(view_labels))
     in_target = instance_slots.gather_pairs(packing, target_labels)
-    output = object_net(
+    center, displacement, measured = map(by_clip, (center, displacement, measured))
+    angles, translation = _answers(
+        object_net,
         instance_slots.gather_pairs(packing, batch.frames[:, target]),
         instance_slots.gather_pairs(packing, by_clip(view.image)),
         (in_target == label) & (label != 0),
         jnp.any(seen == label[..., None], axis=-1) & (label != 0),
+        center=instance_slots.gather_slots(packing, center),
+        intrinsics=instance_slots.gather_pairs(packing, by_clip(pair_intrinsics)),
+        zoom=options.object_zoom,
     )
-    angles = instance_slots.scatter(packing, output.angles)
-    translation = instance_slots.scatter(packing, output.translation)
-    center, displacement, measured = map(by_clip, (center, displacement, measured))
-    if options.anchor_translation:
-        translation = translation + displacement
+    angles = instance_slots.scatter(packing, angles)
+    translation = instance_slots.scatter(packing, translation)
     pose = pose_lib.from_euler(angles, translation)
     if options.rotation_center == "object":
         # X' = R (X - c) + c + d
@@ -173,6 +194,36 @@ def find(
         num_candidates=num_found,
         num_dropped=num_found - num_kept,
     )
+
+
+def _answers(
+    object_net: ObjectNet,
+    target_image: Array,
+    view_image: Array,
+    target_mask: Array,
+    view_mask: Array,
+    *,
+    center: Array,
+    intrinsics: Array,
+    zoom: int,
+) -> tuple[Array, Array]:
+    """Returns Euler angles and translation of packed slots, from images or windows."""
+    if not zoom:
+        output = object_net(target_image, view_image, target_mask, view_mask)
+        return output.angles, output.translation
+    window = object_zoom.around(target_mask | view_mask)
+
+    def shown(image: Array, mask: Array) -> tuple[Array, Array]:
+        both = jnp.concatenate([image, mask[..., None].astype(image.dtype)], axis=-1)
+        both = object_zoom.crop(both, window, zoom)
+        return both[..., :3], both[..., 3] > 0.5
+
+    in_target, in_view = shown(target_image, target_mask), shown(view_image, view_mask)
+    output = object_net(in_target[0], in_view[0], in_target[1], in_view[1])
+    translation = object_zoom.translation(
+        output.translation, window, center, intrinsics
+    )
+    return output.angles, translation
 
 
 def counts(prediction: Prediction) -> dict[str, Array]:

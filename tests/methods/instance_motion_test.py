@@ -74,12 +74,12 @@ OPTIONS = {
         "instance_motion.auto_mask": False,
         "loss_weights.log_scale_pin": 0.1,
     },
-    "correlation_ego_net_soft_splat_objects_in_the_source_about_their_centre": {
+    "correlation_ego_net_soft_splat_objects_in_the_source_about_their_centre_zoomed": {
         "networks.ego_pose": "correlation",
         "instance_motion.splat_mode": "soft",
         "instance_motion.object_view": "source",
         "instance_motion.rotation_center": "object",
-        "instance_motion.anchor_translation": True,
+        "instance_motion.object_zoom": 16,
         "instance_motion.smoothness": "squared_depth",
     },
 }
@@ -222,6 +222,8 @@ def test_without_masks_it_predicts_but_does_not_train(default):
         ("instance_motion.projection", "back", "projection expects.*inverse.*'back'"),
         ("instance_motion.max_instances", 0, "max_instances expects 1 to 255.*got 0"),
         ("instance_motion.clips_per_pack", 0, "clips_per_pack >= 1.*got 0"),
+        ("instance_motion.object_zoom", 4, "object_zoom expects 0 or at least 8.*got 4"),
+        ("instance_motion.object_zoom", 32, "rotation_center=object, got 'camera'"),
         ("motion_field.intrinsics", "video", "needs intrinsics.*dataset.intrinsics"),
     ],
 )
