@@ -33,8 +33,8 @@ class Window(NamedTuple):
         side: `[n]`, pixels.
     """
 
-    center: Float[Array, "n 2"]
-    side: Float[Array, "n"]
+    center: Array
+    side: Array
 
 
 def around(mask: Bool[Array, "n h w"]) -> Window:

@@ -222,7 +222,7 @@ def test_without_masks_it_predicts_but_does_not_train(default):
         ("instance_motion.projection", "back", "projection expects.*inverse.*'back'"),
         ("instance_motion.max_instances", 0, "max_instances expects 1 to 255.*got 0"),
         ("instance_motion.clips_per_pack", 0, "clips_per_pack >= 1.*got 0"),
-        ("instance_motion.object_zoom", 4, "object_zoom expects 0 or at least 8.*got 4"),
+        ("instance_motion.object_zoom", 4, "expects 0 or at least 8.*got 4"),
         ("instance_motion.object_zoom", 32, "rotation_center=object, got 'camera'"),
         ("motion_field.intrinsics", "video", "needs intrinsics.*dataset.intrinsics"),
     ],
