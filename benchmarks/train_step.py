@@ -6,7 +6,8 @@ Each case runs in a process of its own, twice: with an empty compilation cache (
 and with the one that left (warm). Times are of the whole step, device and host, after
 two untimed ones; frames are random, which changes no timing. Peak memory is that of the
 device or, on a CPU, of the whole process, compiler included; beside it stands what the
-compiled step needs for its temporaries.
+compiled step needs for its temporaries. The file is written after every case; cases in
+it that are not measured now stay.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ PAPER = {
     "networks.width_multiplier": 1.0,
     "networks.motion_width_multiplier": 1.0,
 }
-# Of Lee et al. 2019.
+# Lee et al. 2019: the object net is shown whole images.
 INSTANCE_PAPER = {
     "method": "instance_motion",
     "optimizer.name": "adam",
@@ -42,6 +43,7 @@ INSTANCE_PAPER = {
     "networks.width_multiplier": 1.0,
     "networks.motion_width_multiplier": 1.0,
     "networks.ego_pose": "conv",
+    "instance_motion.object_zoom": 0,
     "train.batch_size": 4,
 }
 # Overrides of configs/synthetic.py, by name; `method` is one of its variants.
@@ -64,6 +66,10 @@ CASES = {
     "instance_motion paper size with batch 4 and 2 of 8 slots": {
         **INSTANCE_PAPER,
         "instance_motion.instance_budget": 2,
+    },
+    "instance_motion paper size with batch 4 and objects zoomed": {
+        **INSTANCE_PAPER,
+        "instance_motion.object_zoom": 64,
     },
 }
 
@@ -145,6 +151,7 @@ def measure(name: str, cache: str, steps: int) -> dict[str, object]:
     flops = (compiled.cost_analysis() or {}).get("flops")
     return {
         "case": name,
+        "steps": steps,
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "init_seconds": init_seconds,
         "compile_seconds": compile_seconds,
@@ -178,8 +185,6 @@ def main(argv: list[str]):
     unknown = set(_CASES.value) - set(CASES)
     if unknown:
         raise app.UsageError(f"unknown cases {unknown}; there are {list(CASES)}")
-    import jax
-
     from mdm_jax.train import reporting
 
     results = []
@@ -195,6 +200,8 @@ def main(argv: list[str]):
             }
         )
         print(json.dumps(results[-1]), flush=True)
+        if _OUTPUT.value:
+            _write(pathlib.Path(_OUTPUT.value), results)
     columns = {
         "case": "case",
         "init [s]": "init_seconds",
@@ -213,18 +220,27 @@ def main(argv: list[str]):
             ]
         )
     print(reporting.format_table(f"training step on {results[0]['device']}", table))
-    if _OUTPUT.value:
-        path = pathlib.Path(_OUTPUT.value)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        environment = {
-            "jax": jax.__version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-        }
-        path.write_text(
-            json.dumps({"environment": environment, "results": results}, indent=2)
-            + "\n"
-        )
+
+
+def _write(path: pathlib.Path, results: list[dict[str, object]]):
+    """Writes results to a file, where they replace those of the same cases."""
+    import jax
+
+    environment = {
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+    by_case = {}
+    if path.exists():
+        kept = json.loads(path.read_text())
+        if kept["environment"] == environment:
+            by_case = {result["case"]: result for result in kept["results"]}
+    by_case |= {result["case"]: result for result in results}
+    ordered = [by_case[name] for name in CASES if name in by_case]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"environment": environment, "results": ordered}
+    path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":
