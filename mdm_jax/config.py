@@ -172,9 +172,11 @@ def base_config() -> ConfigDict:
     # How the camera's motion is undone before object motion is sought: `forward` (by
     # the source's depth) or `inverse` (by the target's: an ablation of the paper).
     i.projection = "forward"
-    # Forward projection: upsampling of depth; `nearest` (z-buffer) or `soft`.
+    # Forward projection: upsampling of depth; `nearest` (z-buffer) or `soft`; depth read
+    # once more where its points come from (not in the paper).
     i.splat_alpha = 2
     i.splat_mode = "nearest"
+    i.splat_refine = True
     # Where objects are sampled for the losses: in the `stabilized` view (the paper), or
     # in the `source` itself, at once (one interpolation, no holes).
     i.object_view = "stabilized"

@@ -126,6 +126,7 @@ def find(
             projection=options.projection,
             alpha=options.splat_alpha,
             mode=options.splat_mode,
+            refine=options.splat_refine,
         )
     )(
         frame_pairs.flatten(batch.frames[:, source]),

@@ -55,6 +55,7 @@ def stabilize(
     projection: str,
     alpha: int,
     mode: str,
+    refine: bool,
 ) -> tuple[Warped, Array]:
     """Returns the source with the camera's motion undone, and the labels it shows.
 
@@ -73,6 +74,7 @@ def stabilize(
             which distorts whatever moves (an ablation of the paper).
         alpha: of the forward warp.
         mode: of the forward warp.
+        refine: of the forward warp.
 
     Returns:
         The view, its depth in the target camera's frame, and the labels `[h w 4]` of
@@ -90,6 +92,7 @@ def stabilize(
             intrinsics,
             alpha=alpha,
             mode=mode,  # pyright: ignore[reportArgumentType]  (checked with the config)
+            refine=refine,
         )
     else:
         motion = motion_lib.ego_only(egomotion, _size(target_depth))

@@ -24,7 +24,7 @@ _jit = functools.partial(
     jax.jit, compiler_options={"xla_backend_optimization_level": 0}
 )
 inverse_warp = _jit(warp.inverse_warp)
-forward_warp = _jit(warp.forward_warp, static_argnames=("alpha", "mode"))
+forward_warp = _jit(warp.forward_warp, static_argnames=("alpha", "mode", "refine"))
 _pose_from_euler = jax.jit(pose.from_euler)
 
 
@@ -303,14 +303,24 @@ def test_a_plane_parallel_to_the_image_moves_by_whole_pixels():
     np.testing.assert_array_equal(warped.valid, covered)
 
 
-@pytest.mark.parametrize("alpha", [1, 2, 3])
-def test_forward_warping_agrees_with_a_slow_loop(alpha):
+def _read(image, x, y):
+    """Returns the bilinear interpolation of `[H W c]`, coordinates inside."""
+    weight = np.maximum(0, 1 - np.abs(np.arange(H) - y))[:, None] * np.maximum(
+        0, 1 - np.abs(np.arange(W) - x)
+    )
+    return np.sum(weight[..., None] * image, axis=(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("alpha", "refine"), [(1, False), (2, False), (3, False), (2, True)]
+)
+def test_forward_warping_agrees_with_a_slow_loop(alpha, refine):
     image, depth = _image(), _depth()
     target_from_source = _pose_from_euler(ANGLES, TRANSLATION)
     R = np.asarray(target_from_source.rotation, np.float64)
     t = np.asarray(TRANSLATION, np.float64)
     inverse_K = np.linalg.inv(K.astype(np.float64))
-    warped = _forward(image, depth, ANGLES, TRANSLATION, alpha=alpha)
+    warped = _forward(image, depth, ANGLES, TRANSLATION, alpha=alpha, refine=refine)
     z_buffer = np.full((H, W), np.inf)
     for row, column in np.ndindex(alpha * H, alpha * W):
         # Centre of the sub-pixel, in pixels of the source.
@@ -322,6 +332,17 @@ def test_forward_warping_agrees_with_a_slow_loop(alpha):
             z_buffer[v, u] = min(z_buffer[v, u], w)
     hole = np.isinf(z_buffer)
     assert 0 < hole.sum() < H * W / 2
+    num_refined = 0
+    for v, u in np.argwhere(~hole) if refine else ():
+        x, y, w = K @ (R.T @ (z_buffer[v, u] * inverse_K @ [u, v, 1] - t))
+        x, y = x / w, y / w
+        if 0 <= x <= W - 1 and 0 <= y <= H - 1:
+            z = 1 / _read(1 / depth[..., None], x, y)[0]
+            moved = (R @ (z * inverse_K @ [x, y, 1]) + t)[2]
+            if abs(moved - z_buffer[v, u]) < 0.1 * z_buffer[v, u]:
+                z_buffer[v, u] = moved
+                num_refined += 1
+    assert (num_refined > 5) == refine
     np.testing.assert_allclose(warped.depth, np.where(hole, 0, z_buffer), rtol=1e-5)
     np.testing.assert_array_equal(np.asarray(warped.image)[hole], 0)
     for v, u in np.argwhere(~hole):
@@ -331,11 +352,24 @@ def test_forward_warping_agrees_with_a_slow_loop(alpha):
         assert warped.valid[v, u] == inside
         x, y = np.clip(x, 0, W - 1), np.clip(y, 0, H - 1)
         np.testing.assert_allclose(warped.pixels[v, u], [x, y], atol=1e-4)
-        weight = np.maximum(0, 1 - np.abs(np.arange(H) - y))[:, None] * np.maximum(
-            0, 1 - np.abs(np.arange(W) - x)
-        )
-        expected = np.sum(weight[..., None] * image, axis=(0, 1))
+        expected = _read(image, x, y)
         np.testing.assert_allclose(warped.image[v, u], expected, atol=1e-4)
+
+
+def test_refined_depth_of_a_slanted_plane_is_that_of_the_pixel_centres():
+    # Seen from the target, n . X = d is R n . X = d + R n . t.
+    normal, distance = np.array([0.1, 0.25, 1.0]), 4.0
+    R = np.asarray(_pose_from_euler(ANGLES, TRANSLATION).rotation, np.float64)
+    moved = R @ normal
+    expected = _plane_depth(moved, distance + moved @ TRANSLATION, K)
+    depth = _plane_depth(normal, distance, K)
+    errors = []
+    for refine in (False, True):
+        warped = _forward(_image(), depth, ANGLES, TRANSLATION, refine=refine)
+        error = np.abs(np.asarray(warped.depth) / expected - 1)
+        errors.append(error[np.asarray(warped.valid)].mean())
+    assert errors[0] > 0.01
+    assert errors[1] < 0.1 * errors[0]
 
 
 @pytest.mark.parametrize("mode", MODES)
