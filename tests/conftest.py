@@ -51,8 +51,12 @@ def _share_compiled_programs() -> None:
                 entry.unlink(missing_ok=True)
 
 
+# Here and not in a hook: the conftest of a folder that a path on the command line is in
+# may import JAX before any hook runs.
+_share_compiled_programs()
+
+
 def pytest_configure() -> None:
-    _share_compiled_programs()
     # Grain reads absl flags, which only a command line would have parsed.
     flags.FLAGS.mark_as_parsed()
 
