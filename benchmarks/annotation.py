@@ -51,6 +51,7 @@ def measure_quality() -> dict[str, dict[str, float]]:
     paper = dataclasses.replace(_OPTIONS, lenient=False)
     for index in tqdm.trange(_DRIVES.value, desc="drives"):
         drive = _drive("validation", index)
+        assert drive.instance_labels is not None  # Synthetic drives have them.
         flows = {
             (i, j): recording_lib.optical_flow(drive, i, j).astype(np.float32)
             for i in range(_FRAMES.value)
@@ -102,6 +103,7 @@ def write_drives(root: pathlib.Path) -> None:
     """Writes frames and degraded masks of training drives as PNG."""
     for index in tqdm.trange(_DRIVES.value, desc="drives"):
         drive = _drive("train", index)
+        assert drive.instance_labels is not None
         rng = np.random.default_rng(index)
         folders = [root / kind / drive.name for kind in ("frames", "masks")]
         for folder in folders:
@@ -115,10 +117,11 @@ def write_drives(root: pathlib.Path) -> None:
 
 def _drive(split: str, index: int):
     """Returns a drive as `synthetic.make_drives` makes it."""
+    height, width = (int(side) for side in _SIZE.value)
     return synthetic.make_drive(
         (_SEED.value, synthetic.SPLITS.index(split), index),
         num_frames=_FRAMES.value,
-        size=tuple(int(side) for side in _SIZE.value),
+        size=(height, width),
         name=f"synthetic_{split}_{index}",
     )
 

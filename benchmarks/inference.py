@@ -50,8 +50,8 @@ def make_ours(image) -> tuple[Callable, dict]:
 def make_peer(image, parameters, *, channels_last: bool) -> Callable:
     """Returns a function that gives depth `[1 h w]`, for sides that are multiples of 32."""
     import numpy as np
-    import torch
-    import torch.nn.functional as F
+    import torch  # pyright: ignore[reportMissingImports]
+    import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
 
     layout = torch.channels_last if channels_last else torch.contiguous_format
 
@@ -156,7 +156,7 @@ def main(argv: list[str]):
     import numpy as np
 
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise SystemExit("the peer needs PyTorch: pip install -e '.[bench]'") from error
     if jax.default_backend() != "cpu":

@@ -15,11 +15,12 @@ import json
 import os
 import pathlib
 import platform
-import subprocess
 import sys
 import tempfile
 import time
+from typing import Any
 
+import fresh_process
 from absl import app, flags
 
 _OUTPUT = flags.DEFINE_string("output", "", "JSON file for the results.")
@@ -98,7 +99,8 @@ def stages(path: str, repeats: int = 300) -> dict[str, float]:
 
     table = clips.clip_table(recordings, clip_length=CLIP_LENGTH)
     source = clips.ClipSource(recordings, table)
-    stored = recordings[0].frames._stored._source
+    frames: Any = recordings[0].frames  # which are read as they are asked for
+    stored = frames._stored._source
     config = augment.AugmentConfig()
     rng = np.random.default_rng(0)
     order = rng.permutation(len(table.index))
@@ -206,21 +208,9 @@ def _resident_megabytes() -> float:
     raise RuntimeError("/proc/self/status has no VmRSS")
 
 
-def _in_fresh_process(call: str) -> dict:
-    code = (
-        f"import sys; sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); import json, "
-        f"loader; print(json.dumps(loader.{call}))"
-    )
+def _in_fresh_process(expression: str) -> Any:
     cores = sorted(os.sched_getaffinity(0))[:NUM_CORES]
-    done = subprocess.run(
-        ["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{call} failed:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return fresh_process.call("loader", expression, cores=cores)
 
 
 def main(argv: list[str]):

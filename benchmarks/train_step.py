@@ -16,11 +16,11 @@ import json
 import pathlib
 import platform
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 
+import fresh_process
 from absl import app, flags
 
 _OUTPUT = flags.DEFINE_string("output", "", "JSON file for the results.")
@@ -166,20 +166,6 @@ def measure(name: str, cache: str, steps: int) -> dict[str, object]:
     }
 
 
-def _in_fresh_process(name: str, cache: str, steps: int) -> dict[str, object]:
-    code = (
-        f"import sys; sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); import json, "
-        f"train_step; print(json.dumps(train_step.measure({name!r}, {cache!r}, "
-        f"{steps})))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"case {name!r} failed:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def main(argv: list[str]):
     del argv
     unknown = set(_CASES.value) - set(CASES)
@@ -190,8 +176,10 @@ def main(argv: list[str]):
     results = []
     for name in _CASES.value or CASES:
         with tempfile.TemporaryDirectory() as cache:
-            cold = _in_fresh_process(name, cache, _STEPS.value)
-            warm = _in_fresh_process(name, cache, 1)
+            cold, warm = (
+                fresh_process.call("train_step", f"measure({name!r}, {cache!r}, {n})")
+                for n in (_STEPS.value, 1)
+            )
         results.append(
             {
                 **cold,

@@ -91,14 +91,14 @@ def window(*masks: np.ndarray) -> tuple[slice, slice]:
 
 def draw_row(axes, seed: int, target: int) -> None:
     """Draws one drive: source, truth, forward and inverse."""
-    drive, frozen = (
-        synthetic.make_drive(seed, num_frames=NUM_FRAMES, size=SIZE),
-        frozen_drive(seed),
-    )
-    labels, sizes = np.unique(drive.instance_labels[SOURCE], return_counts=True)
-    mask = drive.instance_labels[SOURCE] == labels[1:][np.argmax(sizes[1:])]
-    (label,) = np.unique(frozen.instance_labels[SOURCE][mask])
-    truth = frozen.instance_labels[target] == label
+    drive = synthetic.make_drive(seed, num_frames=NUM_FRAMES, size=SIZE)
+    frozen = frozen_drive(seed)
+    moving, still = drive.instance_labels, frozen.instance_labels
+    assert moving is not None and still is not None  # Synthetic drives have them.
+    labels, sizes = np.unique(moving[SOURCE], return_counts=True)
+    mask = moving[SOURCE] == labels[1:][np.argmax(sizes[1:])]
+    (label,) = np.unique(still[SOURCE][mask])
+    truth = still[target] == label
     image = drive.frames[SOURCE] / np.float32(255)
     content = np.concatenate([image, mask[..., None].astype(np.float32)], axis=-1)
     warps = [

@@ -29,7 +29,7 @@ def safe_abs(x: Array) -> Array:
     return x * jnp.sign(x)
 
 
-def safe_divide(numerator: Array, denominator: Array) -> Array:
+def safe_divide(numerator: Array | float, denominator: Array) -> Array:
     """Returns the quotient, with value and gradient 0 where the denominator is 0."""
     nonzero = denominator != 0
     quotient = numerator / jnp.where(nonzero, denominator, 1.0)

@@ -8,7 +8,7 @@ touches a device. Sizes are (height, width), as in `image.shape[:2]`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 AnyArray = np.ndarray | jax.Array
+Kind = TypeVar("Kind", np.ndarray, jax.Array)
 Size = tuple[int, int]
 
 # Outside these bounds K almost surely belongs to another resolution. They hold for
@@ -24,7 +25,7 @@ _FOCAL_PER_WIDTH = (0.2, 20.0)
 _CENTRE_PER_SIZE = (0.1, 0.9)
 
 
-def matrix(fx: Any, fy: Any, cx: Any, cy: Any) -> Float[AnyArray, "*n 3 3"]:
+def matrix(fx: Any, fy: Any, cx: Any, cy: Any) -> Float[Any, "*n 3 3"]:
     """Returns K from focal lengths and principal point in pixels.
 
     Args:
@@ -50,8 +51,8 @@ def matrix(fx: Any, fy: Any, cx: Any, cy: Any) -> Float[AnyArray, "*n 3 3"]:
 
 
 def resize(
-    K: Float[AnyArray, "*n 3 3"], *, from_size: Size, to_size: Size
-) -> Float[AnyArray, "*n 3 3"]:
+    K: Float[Kind, "*n 3 3"], *, from_size: Size, to_size: Size
+) -> Float[Kind, "*n 3 3"]:
     """Returns K of the image resized by the half-pixel rule.
 
     A pixel is an area, whose borders (not centre) are what a resize scales:
@@ -71,16 +72,12 @@ def resize(
     )
 
 
-def crop(
-    K: Float[AnyArray, "*n 3 3"], *, x0: Any, y0: Any
-) -> Float[AnyArray, "*n 3 3"]:
+def crop(K: Float[Kind, "*n 3 3"], *, x0: Any, y0: Any) -> Float[Kind, "*n 3 3"]:
     """Returns K of the crop whose top-left pixel is (x0, y0) of the whole image."""
     return matrix(K[..., 0, 0], K[..., 1, 1], K[..., 0, 2] - x0, K[..., 1, 2] - y0)
 
 
-def flip_horizontal(
-    K: Float[AnyArray, "*n 3 3"], *, width: int
-) -> Float[AnyArray, "*n 3 3"]:
+def flip_horizontal(K: Float[Kind, "*n 3 3"], *, width: int) -> Float[Kind, "*n 3 3"]:
     """Returns K of the image mirrored left to right: `cx' = (width - 1) - cx`.
 
     The mirrored image shows the mirrored world, whose points have `x' = -x`.
@@ -88,7 +85,7 @@ def flip_horizontal(
     return matrix(K[..., 0, 0], K[..., 1, 1], (width - 1) - K[..., 0, 2], K[..., 1, 2])
 
 
-def from_fov(horizontal_degrees: Any, size: Size) -> Float[AnyArray, "*n 3 3"]:
+def from_fov(horizontal_degrees: Any, size: Size) -> Float[Any, "*n 3 3"]:
     """Returns K of a centred camera with square pixels and a horizontal field of view.
 
     Args:

@@ -163,7 +163,7 @@ class Recording:
 
 
 def _is_rigid(matrices: Array) -> Array:
-    finite = np.isfinite(matrices).all(axis=(-2, -1))
+    finite = np.all(np.isfinite(matrices), axis=(-2, -1))
     matrices = np.where(finite[..., None, None], matrices, 0.0)
     rotation = matrices[..., :3, :3]
     product = rotation @ np.swapaxes(rotation, -1, -2)
@@ -216,7 +216,7 @@ def rigid_motion(recording: Recording, target: int, source: int) -> RigidMotion:
     if recording.instance_labels is None or recording.world_from_object is None:
         return RigidMotion(points_source, residual, known)
     labels = np.asarray(recording.instance_labels[target])
-    world_from_camera = recording.world_from_camera
+    world_from_camera = _required(recording, "world_from_camera")
     for label in np.unique(labels[labels > 0]):
         pixels = labels == label
         if label > recording.world_from_object.shape[1]:

@@ -213,6 +213,7 @@ def _summary(maps: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]
         "inverse_depth_limit": np.float32(colormaps.inverse_depth_limit(depth)),
     }
     if "object_motion" in maps:
-        limit = colormaps.absolute_limit(maps["object_motion"])
+        motion = maps["object_motion"]
+        limit = colormaps.absolute_limit(motion) if motion.any() else 0.0
         limits["motion_limit"] = np.float32(limit)
     return {key: np.asarray(value) for key, value in limits.items()}

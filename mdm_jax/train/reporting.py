@@ -265,7 +265,7 @@ def _drop_lines_that_come_again(
 def _summary_writer(workdir: pathlib.Path) -> Any | None:
     """Returns a `clu` writer of TensorBoard files, or None without TensorFlow."""
     try:
-        import tensorflow as tf
+        import tensorflow as tf  # pyright: ignore[reportMissingModuleSource]
         from clu import metric_writers
     except ImportError as error:
         logging.info(
