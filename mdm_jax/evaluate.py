@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +38,7 @@ from mdm_jax.evaluation import (
     protocols,
     report,
     summary,
+    trajectory_files,
 )
 from mdm_jax.reports import depth_sections, odometry_sections
 from mdm_jax.train import reporting, startup
@@ -196,7 +196,7 @@ def evaluate_odometry(protocol: protocols.OdometryProtocol) -> dict[str, float]:
         )
         if _WORKDIR.value is not None and _OUTPUT.value is not None:
             kept = f"{_OUTPUT.value}/trajectories"
-            shutil.copytree(paths[0], kept, dirs_exist_ok=True)
+            trajectory_files.keep(paths[0], kept, truth=paths[1])
     metrics = odometry_evaluation.result(measured)
     rows = odometry_evaluation.rows(measured)
     _report(

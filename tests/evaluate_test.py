@@ -1,6 +1,7 @@
 """The command line of the evaluation, as a user runs it."""
 
 import csv
+import itertools
 import json
 import os
 import pathlib
@@ -16,7 +17,7 @@ import pytest
 from mdm_jax import methods
 from mdm_jax.evaluation import protocols, trajectory_files
 from mdm_jax.structs import batch_from_arrays
-from mdm_jax.train import checkpoint, preflight
+from mdm_jax.train import checkpoint, preflight, run_evaluation
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -177,6 +178,29 @@ def test_a_run_is_evaluated_on_images_of_any_size(untrained_run, tmp_path):
     assert "3 images of the 697 of kitti_eigen" in done.stderr
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["depth/num_images"] == 3 and metrics["depth/abs_rel"] > 0.1
+
+
+def test_only_the_trajectories_of_the_last_evaluation_are_kept(
+    import_command, monkeypatch, tmp_path
+):
+    poses = np.tile(np.eye(4), (6, 1, 1))
+    poses[:, 2, 3] = np.arange(6)
+    drives = [["a", "b"], ["b", "c"]]
+
+    def write_trajectories(run, folder, **options):
+        del run, options
+        for kind, name in itertools.product(("predicted", "true"), drives[0]):
+            trajectory_files.write_kitti(folder / kind / f"{name}.txt", poses)
+        return folder / "predicted", folder / "true"
+
+    monkeypatch.setattr(run_evaluation, "open_run", lambda *_, **__: None)
+    monkeypatch.setattr(run_evaluation, "write_trajectories", write_trajectories)
+    evaluate, values = import_command("evaluate")
+    values(["evaluate", "--workdir=any", f"--output={tmp_path}"])
+    while drives:
+        evaluate.evaluate_odometry(protocols.get("kitti_odometry_snippets"))
+        kept = [path.stem for path in (tmp_path / "trajectories").iterdir()]
+        assert sorted(kept) == drives.pop(0)
 
 
 def test_mistakes_get_one_line_that_says_what_to_do(tmp_path):

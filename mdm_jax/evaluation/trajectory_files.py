@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import shutil
 from collections.abc import Sequence
 
 import numpy as np
@@ -134,6 +135,38 @@ def write_tum(
     ]
     rows = [f"{time:.6f} {row}" for time, row in zip(times, rows, strict=True)]
     _write(path, rows)
+
+
+def keep(
+    written: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    truth: str | os.PathLike[str],
+) -> None:
+    """Copies a folder of trajectories over those of an earlier evaluation.
+
+    Of these none is left: of other drives, or of a drive that had another name, they
+    would pass for results of this evaluation. What is no text file stays.
+
+    Args:
+        written: with files of trajectories.
+        folder: where they are kept; is made where it is missing.
+        truth: what they are measured by.
+
+    Raises:
+        ValueError: the truth is in that folder.
+        OSError: the folder cannot be written to.
+    """
+    folder, truth = pathlib.Path(folder), pathlib.Path(truth)
+    if truth.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(
+            f"{folder}, where trajectories are kept, holds the truth {truth}: choose"
+            " another --output"
+        )
+    # Sorted, as a generator would walk through what is being removed.
+    for old in sorted(folder.rglob("*.txt")):
+        old.unlink()
+    shutil.copytree(written, folder, dirs_exist_ok=True)
 
 
 def _write(path: str | os.PathLike[str], rows: Sequence[str]):

@@ -107,7 +107,7 @@ class FrameWriter:
         depth, matrix, colors = self._depth(frame, maps)
         for kind, path in missing.items():
             if kind == "depth_png":
-                # Not 0, which stands for unknown, however near.
+                # Not 0, which stands for unknown, however near; the last for all beyond.
                 steps = np.clip(np.rint(depth / self._step), 1, LARGEST)
                 write_png(path, np.where(depth > 0, steps, 0).astype(np.uint16))
             elif kind == "depth_npz":

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from mdm_jax.input_pipeline.readers.view import View
+from mdm_jax.prediction import frame_files
 from mdm_jax.prediction import maps as maps_lib
 from mdm_jax.prediction.frames import Source
 from mdm_jax.prediction.metric_scale import MetricScale
@@ -27,7 +28,8 @@ def depth(step: float, largest: float, unit: str) -> dict[str, Any]:
         "meaning": "along the optical axis",
         "png_step": step,
         "png_unknown": 0,
-        "png_reads": f"depth in {unit} = value * png_step",
+        "png_reads": f"depth in {unit} = value * png_step;"
+        f" {frame_files.LARGEST} stands for that depth and all beyond",
         "largest": largest,
     }
 

@@ -37,6 +37,9 @@ from mdm_jax.visualize import colormaps, top_view, video
 
 # Metric depth is kept in steps of this many metres, as KITTI's, as long as it fits.
 _METRIC_STEP = 1 / 256
+# The 16 bits end at this many times the median depth, as KITTI's end at 256 m for one of
+# 8 m. A network may put the sky anywhere, which would leave few steps for the rest.
+_MEDIANS = 32.0
 _GREY = colormaps.UNKNOWN
 
 
@@ -46,14 +49,17 @@ class Overview:
 
     Attributes:
         max_depth: of the whole recording, in the network's unit.
+        median_depth: the median of the frames' medians.
         inverse_depth_limit: end of the colour scale of 1 / depth.
-        motion_limit: end of that of motion.
+        motion_limit: end of that of motion; one frame in twenty may exceed it. Frames
+            without any motion do not count.
         rotation: `[n 3 3]` of the pairs there are, `source_from_target`.
         translation: `[n 3]`.
         intrinsics: `[n 3 3]` in pixels of the view.
     """
 
     max_depth: float
+    median_depth: float
     inverse_depth_limit: float
     motion_limit: float
     rotation: np.ndarray
@@ -63,7 +69,7 @@ class Overview:
 
 def overview(recording: Recording) -> Overview:
     """Returns what all frames together say; reads no map."""
-    keys = ("max_depth", "inverse_depth_limit", "motion_limit")
+    keys = ("max_depth", "median_depth", "inverse_depth_limit", "motion_limit")
     keys += ("rotation", "translation", "intrinsics")
     columns: dict[str, list[np.ndarray]] = {key: [] for key in keys}
     for name in recording.names:
@@ -74,19 +80,33 @@ def overview(recording: Recording) -> Overview:
         key: np.asarray(columns[key], np.float64).reshape(-1, *shape[1:])
         for key, shape in shapes.items()
     }
+    # In most frames of a street nothing but noise moves: their median would show it as
+    # if it were traffic.
+    motion_limits = [limit for limit in columns["motion_limit"] if limit > 0]
     return Overview(
         max_depth=float(np.max(columns["max_depth"])),
+        median_depth=float(np.median(columns["median_depth"])),
         inverse_depth_limit=float(np.median(columns["inverse_depth_limit"])),
-        motion_limit=float(np.median(columns["motion_limit"] or [1.0])),
+        motion_limit=float(np.percentile(motion_limits or [1.0], 95)),
         **arrays,
     )
 
 
-def png_step(max_depth: float, *, metric: bool) -> float:
-    """Returns what a step of the 16-bit depth maps is worth, so that all depths fit."""
-    if metric and max_depth <= frame_files.LARGEST * _METRIC_STEP:
+def png_step(max_depth: float, median_depth: float, *, metric: bool) -> float:
+    """Returns what a step of the 16-bit depth maps is worth.
+
+    All depths fit, up to 32 times the median: the few pixels beyond, of sky, get the
+    largest number, and do not make the steps of all others coarse.
+
+    Args:
+        max_depth: of the recording, in the unit of the maps.
+        median_depth: likewise.
+        metric: whether that is metres.
+    """
+    limit = min(max_depth, _MEDIANS * median_depth)
+    if metric and limit <= frame_files.LARGEST * _METRIC_STEP:
         return _METRIC_STEP
-    return max_depth / frame_files.LARGEST
+    return limit / frame_files.LARGEST
 
 
 def write_maps(

@@ -159,7 +159,11 @@ def predict(
         seconds_per_step=stride / rate if rate else None,
     )
     factor = 1.0 if scale is None else scale.factor
-    step = outputs.png_step(factor * everything.max_depth, metric=scale is not None)
+    step = outputs.png_step(
+        factor * everything.max_depth,
+        factor * everything.median_depth,
+        metric=scale is not None,
+    )
     options = frame_files.Options(
         save=request.save,
         maps_at=request.maps_at,

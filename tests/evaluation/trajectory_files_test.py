@@ -88,3 +88,35 @@ def test_tum_files_written_are_read_as_they_were(tmp_path):
     quaternions = np.loadtxt(path)[:, 4:]
     other = Rotation.from_quat(quaternions).as_matrix()
     np.testing.assert_allclose(other, poses[:, :3, :3], atol=1e-8)
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Folder of the trajectories of two drives, one of them in two parts."""
+    for name in ("new/a", "new/b/0", "new/b/7"):
+        trajectory_files.write_kitti(tmp_path / f"{name}.txt", _poses())
+    return tmp_path / "new"
+
+
+def _files(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
+
+
+def test_trajectories_of_an_earlier_evaluation_are_replaced(written, tmp_path):
+    folder, truth = tmp_path / "out" / "trajectories", tmp_path / "true"
+    for name in ("a", "gone", "b/3"):
+        trajectory_files.write_kitti(folder / f"{name}.txt", _poses(seed=1))
+    (folder / "notes.md").write_text("mine")
+    for _ in range(2):
+        trajectory_files.keep(written, folder, truth=truth)
+        assert _files(folder) == {"a.txt", "b/0.txt", "b/7.txt", "notes.md"}
+        assert (folder / "a.txt").read_bytes() == (written / "a.txt").read_bytes()
+
+
+@pytest.mark.parametrize("truth", [".", "b.txt"])
+def test_the_truth_is_never_replaced(written, tmp_path, truth):
+    folder = tmp_path / "trajectories"
+    trajectory_files.write_kitti(folder / "b.txt", _poses())
+    with pytest.raises(ValueError, match="holds the truth .*choose another --output"):
+        trajectory_files.keep(written, folder, truth=folder / truth)
+    assert _files(folder) == {"b.txt"}

@@ -160,6 +160,31 @@ def test_camera_height_makes_depth_metric(run, network, write_frames):
     np.testing.assert_allclose(way.poses[:, 2, 3], [0, 0.75, 1.5], rtol=1e-3)
 
 
+def test_depths_beyond_the_16_bits_are_marked_and_the_others_stay_fine(
+    run, network, write_frames
+):
+    def sky(variables, arrays, step):
+        maps = fake(variables, arrays, step)
+        maps["depth"][:, :3, :5] = 5e4
+        return maps
+
+    fake = network.predict
+    object.__setattr__(network, "predict", sky)
+    output, told = run(write_frames(3), maps_at="network")
+    told = told["depth"]
+    depth, _ = _depth(output, "view_1")
+    beyond = depth > 1e4
+    assert beyond.sum() == 15 and told["largest"] == pytest.approx(5e4)
+    png = cv2.imread(str(output / "depth" / "view_1.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(png == 65535, beyond)
+    step = told["png_step"]
+    assert step < 1e-3 * np.median(depth)
+    np.testing.assert_allclose(
+        png[~beyond] * step, depth[~beyond], atol=0.51 * step, rtol=1e-6
+    )
+    assert "65535 stands for that depth and all beyond" in told["png_reads"]
+
+
 def test_speed_and_single_depths_make_depth_metric(run, write_frames, tmp_path):
     folder = write_frames(4)
     known = scaling.Known(speed="5")

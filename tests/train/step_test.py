@@ -1,5 +1,8 @@
 """The training step: the same on any number of devices, and safe when it fails."""
 
+import functools
+
+import flax.linen as nn
 import jax
 import jax.export
 import jax.numpy as jnp
@@ -8,7 +11,10 @@ import optax
 import pytest
 
 from mdm_jax import methods
-from mdm_jax.structs import batch_from_arrays
+from mdm_jax.methods import base
+from mdm_jax.methods.base import Method
+from mdm_jax.networks import resnet
+from mdm_jax.structs import Prediction, batch_from_arrays
 from mdm_jax.train import sharding
 from mdm_jax.train import state as state_lib
 from mdm_jax.train import step as step_lib
@@ -41,25 +47,74 @@ def _assert_close(a, b, rtol):
         np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol)
 
 
-def test_eight_devices_equal_one(tiny_config):
+def _on_one_and_on_eight_devices(config, arrays):
+    """Returns the first state, and what a step on one and one on eight makes of it."""
     assert jax.device_count() == 8
-    create, step, empty = _make(tiny_config)
-    arrays = _arrays()
-    results = []
+    create, step, empty = _make(config)
+    first, results = create(arrays), []
     for devices in (jax.devices()[:1], jax.devices()):
         mesh = sharding.make_mesh(devices)
         layout = sharding.replicated(mesh)
-        state = jax.device_put(create(arrays), layout)
         run = jax.jit(
             step,
             in_shardings=(layout, layout, sharding.by_clip(mesh)),
             out_shardings=(layout, layout),
         )
-        results.append(
-            run(state, jax.device_put(empty, layout), sharding.to_devices(mesh, arrays))
-        )
-    _assert_close(results[0][0].params, results[1][0].params, rtol=2e-4)
-    _assert_close(results[0][1].means, results[1][1].means, rtol=2e-3)
+        inputs = jax.device_put((first, empty), layout)
+        results.append(run(*inputs, sharding.to_devices(mesh, arrays)))
+    return first, *results
+
+
+def test_eight_devices_equal_one(tiny_config):
+    _, one, eight = _on_one_and_on_eight_devices(tiny_config, _arrays())
+    _assert_close(one[0].params, eight[0].params, rtol=2e-4)
+    _assert_close(one[1].means, eight[1].means, rtol=2e-3)
+
+
+class _Normed(nn.Module):
+    """Takes a residual block of the encoder with batch norms for a depth net."""
+
+    @nn.compact
+    def __call__(self, batch, *, step, train):
+        del step
+        block = resnet.BasicBlock(5, stride=2, norm="batch")
+        depth = jnp.mean(block(batch.frames[:, 0], train=train), axis=-1)
+        return Prediction(depth=depth[:, None], intrinsics=batch.intrinsics)
+
+
+def _normed_method(config):
+    model = _Normed()
+
+    def init(rng, batch):
+        return model.init(rng, batch, step=None, train=False)
+
+    def loss_terms(prediction, batch, step):
+        del step
+        terms = dict.fromkeys(config.loss_weights, jnp.zeros(()))
+        bright = jnp.mean(batch.frames[:, 0, ::2, ::2], axis=-1)
+        return terms | {"rgb": jnp.mean((prediction.depth[:, 0] - bright) ** 2)}
+
+    return Method(init, functools.partial(base.apply, model), loss_terms)
+
+
+def test_batch_norm_measures_the_whole_batch_on_all_devices(tiny_config, monkeypatch):
+    monkeypatch.setitem(methods.METHODS, "normed", _normed_method)
+    tiny_config.method = "normed"
+    # Clips so different that what a device sees of them is no measure of all.
+    arrays = _arrays()
+    arrays["frames"] //= np.arange(1, 9, dtype=np.uint8)[:, None, None, None, None]
+    first, one, eight = _on_one_and_on_eight_devices(tiny_config, arrays)
+    for before, a, b in zip(
+        *(
+            jax.tree.leaves((s.params, s.model_state))
+            for s in (first, one[0], eight[0])
+        ),
+        strict=True,
+    ):
+        moved = np.abs(a - before).max()
+        assert moved > 0
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4 * moved)
+    _assert_close(one[1].means, eight[1].means, rtol=1e-5)
 
 
 def test_accumulated_parts_equal_the_whole_batch(tiny_config):
