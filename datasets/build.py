@@ -9,6 +9,10 @@ poses, times, depth and instance labels come along where the source has them. Th
 folder that is printed at the end is for
 `--config.dataset.name=prepared --config.dataset.path=FOLDER`.
 
+`--masks=FOLDER` names other labels, whose ids persist from frame to frame. With
+`--annotate` they are masks of single frames: as by `mdm_jax.annotate`, whose options
+hold, they become tracks first, which are kept in DATA_DIR/NAME/annotated.
+
 The same command goes on with a build that was interrupted, and gives the same bytes. It
 needs the extra `datasets`, but no TensorFlow. With `--beam=...` it runs on Apache Beam
 (extra `beam`): source and data_dir have to be where all workers see them.
@@ -16,12 +20,19 @@ needs the extra `datasets`, but no TensorFlow. With `--beam=...` it runs on Apac
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import re
 import sys
 
 from absl import app, flags, logging
+
+if __name__ == "__main__":
+    # As a script, Python looks for modules beside it and not in the repository.
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from mdm_jax.annotation import command_flags
 
 _SOURCE = flags.DEFINE_string("source", None, "Folder of the raw data set.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder for prepared data sets.")
@@ -46,6 +57,11 @@ _CROP = flags.DEFINE_string(
 )
 _INTRINSICS = flags.DEFINE_string(
     "intrinsics", "", "Of videos, as config.dataset.intrinsics has it."
+)
+_TRACKS = command_flags.define()
+flags.adopt_module_key_flags(command_flags)
+_ANNOTATE = flags.DEFINE_bool(
+    "annotate", False, "Make tracks of --masks of single frames first."
 )
 _IMAGE_FORMAT = flags.DEFINE_enum("image_format", "jpeg", ["jpeg", "png"], "Coding.")
 _ON_ERROR = flags.DEFINE_enum(
@@ -79,8 +95,8 @@ def main(argv: list[str]):
     try:
         options = Options(
             name=argv[1],
-            source=_SOURCE.value,
-            data_dir=_DATA_DIR.value,
+            source=_SOURCE.value or "",
+            data_dir=_DATA_DIR.value or "",
             size=_numbers(_SIZE.value, "size", "[0-9]+x[0-9]+", "x", int),
             crop=_numbers(_CROP.value or "0,0,0,0", "crop", "[0-9.,]+", ",", float),
             split=_SPLIT.value,
@@ -91,6 +107,10 @@ def main(argv: list[str]):
             image_format=_IMAGE_FORMAT.value,
             on_error=_ON_ERROR.value,
             frames_per_shard=_FRAMES_PER_SHARD.value,
+            masks=_TRACKS["masks"] or "",
+            mask_coding=_TRACKS["mask_coding"],
+            mask_background=_TRACKS["mask_background"],
+            annotation=_TRACKS.described() if _ANNOTATE.value else None,
         )
         if _BEAM.value is None:
             runner = build.on_processes(_NUM_PROCESSES.value)
@@ -98,7 +118,7 @@ def main(argv: list[str]):
             from mdm_jax.input_pipeline.prepared import beam
 
             runner = beam.on_beam(_BEAM.value.split())
-        folder = build.build(options, runner=runner)
+        folder = build.build(options, runner=runner, annotator=_annotator())
         if _VERIFY.value:
             print(verify.verify(folder, num_processes=_NUM_PROCESSES.value))
     except (ValueError, OSError, ImportError) as error:
@@ -111,6 +131,26 @@ def main(argv: list[str]):
     print(folder)
 
 
+def _annotator():
+    """Returns what makes tracks of clips in a folder; None where none are asked for."""
+    if not _ANNOTATE.value:
+        if given := _TRACKS.given():
+            raise ValueError(f"{given[0]} says how to make tracks: add --annotate")
+        return None
+    from mdm_jax.annotation import all_clips
+    from mdm_jax.visualize import instance_overview
+
+    return functools.partial(
+        all_clips.annotate,
+        sources=_TRACKS.sources(),
+        options=_TRACKS.options(),
+        processes=_NUM_PROCESSES.value,
+        on_error=_ON_ERROR.value,
+        overview=instance_overview.write if _TRACKS["overview"] else None,
+        processes_option="num_processes",
+    )
+
+
 def _numbers(text: str, name: str, pattern: str, separator: str, number: type):
     """Returns the tuple of numbers of a flag."""
     if not re.fullmatch(pattern, text):
@@ -119,7 +159,5 @@ def _numbers(text: str, name: str, pattern: str, separator: str, number: type):
 
 
 if __name__ == "__main__":
-    # As a script, Python looks for modules beside it and not in the repository.
-    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
     flags.mark_flags_as_required(["source", "data_dir"])
     app.run(main)

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mdm_jax import annotate
-from mdm_jax.annotation import clips, linking
+from mdm_jax.annotation import all_clips, clips, linking
+from mdm_jax.input_pipeline import folder_lock
+from mdm_jax.input_pipeline import footage as footage_lib
 from mdm_jax.input_pipeline.readers.errors import DataError
 from mdm_jax.visualize import instance_overview
 
@@ -34,17 +35,17 @@ def root(tmp_path):
 
 
 def _annotate(root, **options):
-    return annotate.annotate_all(
-        str(root / "frames"),
-        str(root / "out"),
-        sources=clips.Sources(masks=str(root / "masks")),
+    defaults = {"sources": clips.Sources(masks=str(root / "masks"))}
+    return all_clips.annotate(
+        footage_lib.find(root / "frames"),
+        root / "out",
         options=linking.Options(),
-        **{"processes": 1, **options},
+        **{**defaults, **options},
     )
 
 
 def test_every_clip_gets_maps_a_summary_and_an_overview(root):
-    summaries = _annotate(root)
+    summaries = _annotate(root, overview=instance_overview.write)
     assert [summary["tracks"] for summary in summaries] == [1, 1]
     for clip in ("one", "two"):
         folder = root / "out" / clip
@@ -59,9 +60,9 @@ def test_every_clip_gets_maps_a_summary_and_an_overview(root):
 
 
 def test_processes_side_by_side_give_the_same(root):
-    _annotate(root, with_overview=False)
+    _annotate(root)
     (root / "out").rename(root / "alone")
-    _annotate(root, processes=2, with_overview=False)
+    _annotate(root, processes=2)
     for path in (root / "alone").rglob("*.*"):
         other = root / "out" / path.relative_to(root / "alone")
         assert other.read_bytes() == path.read_bytes()
@@ -71,7 +72,7 @@ def test_a_broken_clip_stops_or_is_counted(root):
     (root / "masks" / "one" / "2.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"one/2\.png"):
         _annotate(root)
-    (summary,) = _annotate(root, on_error="skip", with_overview=False)
+    (summary,) = _annotate(root, on_error="skip")
     assert summary["name"] == "two"
     kept = json.loads((root / "out" / "summary.json").read_text())
     assert "one/2.png" in kept["skipped"][0]
@@ -81,12 +82,39 @@ def test_a_broken_clip_stops_or_is_counted(root):
         _annotate(root, on_error="skip")
 
 
+def test_a_background_that_was_taken_for_an_object_is_told(root, caplog):
+    for path in (root / "masks" / "two").iterdir():
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        cv2.imwrite(str(path), np.where(mask > 0, mask, 255))
+    with caplog.at_level("WARNING"):
+        _annotate(root)
+    assert caplog.text.count("set --mask_background") == 1
+    assert "two: track" in caplog.text
+
+
 def test_a_clip_with_a_broken_frame_is_counted_too(root):
     (root / "frames" / "one" / "2.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"one/2\.png cannot be read as an image"):
         _annotate(root)
-    (summary,) = _annotate(root, on_error="skip", with_overview=False)
+    (summary,) = _annotate(root, on_error="skip")
     assert summary["name"] == "two"
+
+
+def test_a_second_annotation_at_the_same_time_is_an_error(root):
+    (root / "out").mkdir()
+    with (
+        folder_lock.held(root / "out", "a test"),
+        pytest.raises(OSError, match="another annotation is writing to .*out"),
+    ):
+        _annotate(root)
+    assert len(_annotate(root)) == 2
+
+
+def test_a_process_that_is_killed_is_named_and_the_rest_goes_on(root):
+    sources = clips.Sources(masks="call:tests.input_pipeline.prepared.jobs.die")
+    with pytest.raises(ChildProcessError, match="annotating: .* --processes=1 .now 2"):
+        _annotate(root, sources=sources, processes=2)
+    assert len(_annotate(root)) == 2
 
 
 def test_a_label_has_one_colour_and_background_stays_visible():

@@ -36,7 +36,10 @@ def _load(path: pathlib.Path):
 
 def _check_program(file: pathlib.Path, words: list[str]):
     """Fails where a program of the project is given an option that it lacks."""
-    known = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', file.read_text()))
+    text = file.read_text()
+    if "command_flags.define()" in text:  # shared with other programs
+        text += (ROOT / "mdm_jax/annotation/command_flags.py").read_text()
+    known = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', text))
     settings = config_lib.flatten(config_lib.base_config())
     for word in words:
         name = word.removeprefix("--").split("=")[0]

@@ -76,6 +76,7 @@ def annotate_clip(
     """
     names = frame_names.of_footage(footage)
     final = output / footage.name
+    final.parent.mkdir(parents=True, exist_ok=True)  # Names of drives may have folders.
     key = _key(footage, sources, options, alone=alone)
     if files.exists(final):
         return _finished(final, key)
@@ -88,7 +89,7 @@ def annotate_clip(
         reading=sources.reading,
     )
     flow = flow_sources.create(sources.flow, clip=footage.name)
-    part = output / f".{footage.name}.part"
+    part = final.with_name(f".{final.name}.part")
     seen = _records(part, key, names)
     if seen:
         logging.info("%s: going on at frame %d", footage.name, len(seen))
@@ -171,14 +172,14 @@ def _finished(final: pathlib.Path, key: str) -> dict[str, Any]:
     path = final / SUMMARY
     if not files.exists(path):
         raise DataError(
-            final, "this folder is in the way of the clip's; give another --output"
+            final, "this folder is in the way of the clip's; choose another"
         )
     summary = files.read_json(path)
     if files.field(summary, ("key",), path) != key:
         raise DataError(
             final,
-            "was made of other frames, masks or options; remove it, or give another"
-            " --output",
+            "was made of other frames, masks or options; remove it, or choose another"
+            " folder",
         )
     return summary
 
@@ -255,6 +256,11 @@ def _key(
             if not alone:
                 inside = [p for p in every if footage.name in str(p)] or every
         paths += [path for path in inside if path.is_file()]
-    stats = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
+    # What is missing may have been passed over.
+    stats = [
+        (str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns)
+        for p in paths
+        if files.exists(p)
+    ]
     values = [_VERSION, stats, dataclasses.asdict(sources), dataclasses.asdict(options)]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]

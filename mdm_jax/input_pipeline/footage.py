@@ -1,13 +1,15 @@
 """Footage: what images and videos lie at a path, before they are decoded.
 
 One folder of images, or one video file, is one footage. Whatever can be known to be
-wrong without decoding everything is an error here, naming the file.
+wrong without decoding everything is an error here, naming the file. A footage holds
+paths and numbers only, so that it can be sent to other processes.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import itertools
 import os
 import pathlib
@@ -33,6 +35,7 @@ class Footage:
         size: (height, width) of the original frames.
         expected: number of frames, 0 if unknown; a video's header may be wrong.
         decode: given what to do with each RGB frame, yields the results in order.
+        names: of the frames; empty for those of the images, or the numbers of a video's.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Footage:
     size: tuple[int, int]
     expected: int
     decode: Callable[[Callable[[np.ndarray], np.ndarray]], Iterator[np.ndarray]]
+    names: tuple[str, ...] = ()
 
 
 def find(path: pathlib.Path) -> list[Footage]:
@@ -126,25 +130,30 @@ def _open_images(folder: pathlib.Path, files: Sequence[pathlib.Path]) -> Footage
         )
     size = read_image(files[0]).shape[:2]
     _check_sides(files[0], size)
-
-    def decode(use: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
-        def read(file: pathlib.Path) -> np.ndarray:
-            image = read_image(file)
-            if image.shape[:2] != size:
-                raise ValueError(
-                    "all frames must have one size, but"
-                    f" {files[0]} is {size[1]} x {size[0]} and"
-                    f" {file} is {image.shape[1]} x {image.shape[0]} (width x height)"
-                )
-            return use(image)
-
-        num_threads = min(8, os.cpu_count() or 1)
-        with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
-            # In portions: a pool's map would decode ahead without bound.
-            for start in range(0, len(files), 4 * num_threads):
-                yield from pool.map(read, files[start : start + 4 * num_threads])
-
+    decode = functools.partial(_decode_images, tuple(files), size)
     return Footage(folder.resolve().name, tuple(files), size, len(files), decode)
+
+
+def _decode_images(
+    files: Sequence[pathlib.Path],
+    size: tuple[int, int],
+    use: Callable[[np.ndarray], np.ndarray],
+) -> Iterator[np.ndarray]:
+    def read(file: pathlib.Path) -> np.ndarray:
+        image = read_image(file)
+        if image.shape[:2] != size:
+            raise ValueError(
+                "all frames must have one size, but"
+                f" {files[0]} is {size[1]} x {size[0]} and"
+                f" {file} is {image.shape[1]} x {image.shape[0]} (width x height)"
+            )
+        return use(image)
+
+    num_threads = min(8, os.cpu_count() or 1)
+    with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
+        # In portions: a pool's map would decode ahead without bound.
+        for start in range(0, len(files), 4 * num_threads):
+            yield from pool.map(read, files[start : start + 4 * num_threads])
 
 
 def read_image(path: pathlib.Path) -> np.ndarray:
@@ -172,26 +181,32 @@ def _open_video(path: pathlib.Path) -> Footage:
     capture = cv2.VideoCapture(str(path))
     expected = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
     capture.release()
-
-    def decode(use: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
-        count = 0
-        for count, frame in enumerate(video_frames(path), start=1):
-            if frame.shape[:2] != size:
-                raise ValueError(
-                    f"all frames must have one size, but frame 1 of {path} is"
-                    f" {size[1]} x {size[0]} and frame {count} is {frame.shape[1]} x"
-                    f" {frame.shape[0]} (width x height)"
-                )
-            yield use(frame)
-        if count < expected:
-            logging.warning(
-                "%s: read %d frames where the file announces %d; going on with these",
-                path,
-                count,
-                expected,
-            )
-
+    decode = functools.partial(_decode_video, path, size, expected)
     return Footage(path.stem, (path,), size, expected, decode)
+
+
+def _decode_video(
+    path: pathlib.Path,
+    size: tuple[int, int],
+    expected: int,
+    use: Callable[[np.ndarray], np.ndarray],
+) -> Iterator[np.ndarray]:
+    count = 0
+    for count, frame in enumerate(video_frames(path), start=1):
+        if frame.shape[:2] != size:
+            raise ValueError(
+                f"all frames must have one size, but frame 1 of {path} is"
+                f" {size[1]} x {size[0]} and frame {count} is {frame.shape[1]} x"
+                f" {frame.shape[0]} (width x height)"
+            )
+        yield use(frame)
+    if count < expected:
+        logging.warning(
+            "%s: read %d frames where the file announces %d; going on with these",
+            path,
+            count,
+            expected,
+        )
 
 
 def count_frames(path: pathlib.Path) -> int:

@@ -237,15 +237,15 @@ def _labelled(
     drives: splits.Split, dataset: ml_collections.ConfigDict, problems: errors.Problems
 ) -> splits.Split:
     """Returns the frames with labels; of those to train on all, where none has any."""
-    kept = splits.Split([], [])
+    kept, masks = splits.Split([], []), recording_masks.from_config(dataset)
     for part, old in zip(kept, drives, strict=True):
         for drive in old:
             with problems.caught():
                 part.extend(
                     splits.labelled(drive)
-                    if not dataset.masks
+                    if masks is None
                     # What lacks masks is named when it is to be trained on.
-                    else [drive] * (old is drives.train or _has_masks(drive, dataset))
+                    else [drive] * (old is drives.train or has_masks(drive, masks))
                 )
     for title, old, part in zip(("to train on", "held out"), drives, kept, strict=True):
         logging.info(
@@ -259,10 +259,12 @@ def _labelled(
     return kept if kept.train else drives._replace(test=[])
 
 
-def _has_masks(drive: Drive, dataset: ml_collections.ConfigDict) -> bool:
+def has_masks(drive: Drive, masks: recording_masks.RecordingMasks | None) -> bool:
+    """Returns whether there are masks of a drive, of whichever of its frames."""
+    if masks is None:
+        return False
     try:
-        whole, _ = drive_lib.origin(drive)
-        mask_files.find(dataset.masks, whole.name, alone=False)
+        mask_files.find(masks.root, drive_lib.origin(drive)[0].name, alone=False)
     except errors.DataError:
         return False
     return True

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 
 from mdm_jax.input_pipeline import footage as footage_lib
+from mdm_jax.input_pipeline.readers import drive as drive_lib
 
 
 def of_footage(footage: footage_lib.Footage, count: int | None = None) -> list[str]:
@@ -23,6 +24,8 @@ def of_footage(footage: footage_lib.Footage, count: int | None = None) -> list[s
     Raises:
         ValueError: two images have one name but for the suffix.
     """
+    if footage.names:
+        return list(footage.names)
     if len(footage.files) == 1:
         if count is None:
             count = footage_lib.count_frames(footage.files[0])
@@ -35,6 +38,19 @@ def of_footage(footage: footage_lib.Footage, count: int | None = None) -> list[s
             " unclear which of them masks belong to; rename one"
         )
     return names
+
+
+def of_drive(drive: drive_lib.Drive) -> list[str]:
+    """Returns the names of frames of a drive: of the files of its images.
+
+    Where many images are in one file, they are the numbers of the frames in the whole
+    drive, `000000` and so on.
+    """
+    # A list file or a split takes parts of drives; masks are of the whole.
+    whole, start = drive_lib.origin(drive)
+    if len(set(whole.files)) < len(whole):
+        return [f"{start + index:06d}" for index in range(len(drive))]
+    return [path.stem for path in drive.files]
 
 
 def match(names: Sequence[str], keys: Sequence[str]) -> list[str | None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pathlib
 import zipfile
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -21,7 +22,7 @@ CODINGS = ("auto", "plain", "class_id")
 _IDS_PER_CLASS = 1000
 _IGNORED = 10_000
 # Where a PNG says what its values are, and the kind whose values number a palette.
-_COLOR_TYPE, _PALETTE = 25, 3
+_BIT_DEPTH, _COLOR_TYPE, _PALETTE = 24, 25, 3
 _LABEL_NAMES = ("instance_labels", "labels", "instance")
 
 
@@ -31,6 +32,7 @@ def read_png(
     size: tuple[int, int],
     background: int = 0,
     coding: str = "auto",
+    example: pathlib.Path | None = None,
 ) -> Instances:
     """Returns the instances of a PNG label map, of 8 or 16 bits.
 
@@ -53,7 +55,27 @@ def read_png(
                 " frames themselves, or a coloured picture of masks?",
             )
         values = values[..., 0]
-    return decode(values, path, background=background, coding=coding)
+    return decode(values, path, background=background, coding=coding, example=example)
+
+
+def find_class_ids(
+    paths: Iterable[pathlib.Path], *, size: tuple[int, int], background: int = 0
+) -> pathlib.Path | None:
+    """Returns the first PNG label map with values from 1000 on; None if none has any.
+
+    What cannot be read is passed over: who needs it says what is wrong with it.
+    """
+    for path in paths:
+        try:
+            # Of 8 bits there are none.
+            if files.read_bytes(path, _BIT_DEPTH + 1)[_BIT_DEPTH:] != b"\x10":
+                continue
+            found = read_png(path, size=size, background=background, coding="plain")
+        except DataError:
+            continue
+        if (found.ids >= _IDS_PER_CLASS).any():
+            return path
+    return None
 
 
 def decode(
@@ -62,6 +84,7 @@ def decode(
     *,
     background: int = 0,
     coding: str = "auto",
+    example: pathlib.Path | None = None,
 ) -> Instances:
     """Returns the instances of a map `[h w]` of non-negative values.
 
@@ -70,7 +93,9 @@ def decode(
         path: named in errors.
         background: value without an object, in the plain coding.
         coding: `plain`; `class_id` for `class*1000 + id`; `auto` takes values from 1000
-            on for the latter, and an image that has smaller ones too is an error.
+            on for the latter, and smaller ones beside them are an error.
+        example: another map of the recording with values from 1000 on, for `auto`: all
+            of a recording have one coding.
 
     Raises:
         DataError: the coding is unclear.
@@ -79,12 +104,13 @@ def decode(
     found = found[found != background]
     large = found >= _IDS_PER_CLASS
     if coding == "auto":
-        if large.any() and not large.all():
+        if (large.any() or example) and not large.all():
+            beside = f" ({found[large][0]})" if large.any() else f" in {example}"
             raise DataError(
                 path,
-                f"values below 1000 ({found[~large][0]}) beside larger ones"
-                f" ({found[large][0]}) may be plain ids, or classes beside class*1000 +"
-                " id: choose mask_coding=plain or mask_coding=class_id",
+                f"values below 1000 ({found[~large][0]}) beside larger ones{beside} may"
+                " be plain ids, or classes beside class*1000 + id: choose"
+                " mask_coding=plain or mask_coding=class_id",
             )
         coding = "class_id" if large.any() else "plain"
     if coding == "plain":

@@ -12,16 +12,17 @@ import json
 import os
 import pathlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import tqdm
 from absl import logging
 
 from mdm_jax.input_pipeline.instance_masks import label_numbers, mask_files
+from mdm_jax.input_pipeline.instance_masks.instances import Instances
 from mdm_jax.input_pipeline.instance_masks.mask_files import MaskFiles
 
-_VERSION = 1  # raise it when the same files would have to give other labels
+_VERSION = 2  # raise it when the same files would have to give other labels
 
 
 def cached(
@@ -73,21 +74,31 @@ def maps(
     masks: MaskFiles, name: str, view: Callable[[np.ndarray], np.ndarray]
 ) -> Iterator[np.ndarray]:
     """Yields the label map of each frame, uint8, as `view` shows it; see `cached`."""
-    numbers = _numbers(masks, name)
+    numbers = number_objects(masks, name)
     for index in _progress(masks, f"masks of {name}"):
-        found = masks.read(index)
-        labels = np.zeros(found.size, np.uint8)
-        for mask, number in zip(found.masks, found.ids, strict=True):
-            labels[mask] = numbers[int(number)]
-        yield view(labels)
+        yield view(label_map(masks.read(index), numbers))
 
 
-def _numbers(masks: MaskFiles, name: str) -> dict[int, int]:
-    """Returns the label of each id; logs how many objects find none."""
+def label_map(found: Instances, numbers: Mapping[int, int]) -> np.ndarray:
+    """Returns uint8 `[h w]` with the number of each object, 0 background."""
+    labels = np.zeros(found.size, np.uint8)
+    for mask, number in zip(found.masks, found.ids, strict=True):
+        labels[mask] = numbers[int(number)]
+    return labels
+
+
+def number_objects(
+    masks: MaskFiles, name: str, *, show_progress: bool = True
+) -> dict[int, int]:
+    """Returns the label of each id; logs how many objects find none.
+
+    Raises:
+        DataError: a mask cannot be read, overlaps another, or has no lasting id.
+    """
     if not masks.tracked:
         raise mask_files.without_tracks(masks.files[0])
     seen: dict[int, list[int]] = {}
-    for index in _progress(masks, f"objects of {name}"):
+    for index in _progress(masks, f"objects of {name}", show=show_progress):
         found = masks.read(index)
         mask_files.check_disjoint(found, masks.of_frame[index])
         for number, area in zip(found.ids.tolist(), found.areas.tolist(), strict=True):
@@ -113,7 +124,10 @@ def _numbers(masks: MaskFiles, name: str) -> dict[int, int]:
     return dict(zip(ids.tolist(), labels.tolist(), strict=True))
 
 
-def _progress(masks: MaskFiles, title: str) -> tqdm.tqdm:
+def _progress(masks: MaskFiles, title: str, *, show: bool = True) -> tqdm.tqdm:
     return tqdm.tqdm(
-        range(len(masks.of_frame)), desc=title, unit=" frames", disable=None
+        range(len(masks.of_frame)),
+        desc=title,
+        unit=" frames",
+        disable=None if show else True,  # on a terminal only
     )

@@ -16,6 +16,7 @@ that names the file.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -113,7 +114,8 @@ def open_masks(
             `000000`, `000001` and so on.
         size: height and width that masks must have: that of the original frames.
         background: the value of pixels of label maps that belong to no object.
-        coding: of PNG label maps, see `label_images.decode`.
+        coding: of PNG label maps, see `label_images.decode`; `auto` is decided once for
+            a folder.
 
     Raises:
         DataError: nothing to read there; frames have no masks. What is wrong with a
@@ -169,12 +171,23 @@ def _open_folder(
     keys = _matched(folder, names, list(by_stem), partial=False)
     paths = tuple(by_stem[key] for key in keys if key is not None)
 
+    @functools.cache
+    def example() -> pathlib.Path | None:
+        # Of the whole folder, so that all parts of a recording are read alike.
+        if coding != "auto":
+            return None
+        return label_images.find_class_ids(found, size=size, background=background)
+
     def read(index: int) -> Instances:
         path = paths[index]
         if suffix == ".npz":
             return label_images.read_npz(path, size=size, background=background)
         return label_images.read_png(
-            path, size=size, background=background, coding=coding
+            path,
+            size=size,
+            background=background,
+            coding=coding,
+            example=example(),
         )
 
     return MaskFiles(paths, paths, True, read)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +10,42 @@ import numpy as np
 
 from mdm_jax.input_pipeline import footage as footage_lib
 from mdm_jax.input_pipeline.instance_masks import frame_names, labels, mask_files
+from mdm_jax.input_pipeline.readers import drive as drive_lib
 from mdm_jax.input_pipeline.readers import image_file, view
 from mdm_jax.input_pipeline.recording import Recording
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the masks of one recording are. It holds paths and numbers only.
+
+    Attributes:
+        masks: of all recordings.
+        recording: its name.
+        names: of its frames.
+        size: height and width of the original frames.
+        alone: there is no other recording, that the root itself could belong to.
+    """
+
+    masks: RecordingMasks
+    recording: str
+    names: tuple[str, ...]
+    size: tuple[int, int]
+    alone: bool
+
+    def open(self) -> mask_files.MaskFiles:
+        """Returns the masks, not read yet.
+
+        Raises:
+            DataError: there are none, or none of some frames.
+        """
+        return mask_files.open_masks(
+            mask_files.find(self.masks.root, self.recording, alone=self.alone),
+            self.names,
+            size=self.size,
+            background=self.masks.background,
+            coding=self.masks.coding,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,6 +62,11 @@ class RecordingMasks:
     coding: str = "auto"
     background: int = 0
 
+    @property
+    def options(self) -> tuple[int | str, ...]:
+        """What labels follow from beside the files."""
+        return self.coding, self.background
+
     def check(self, footage: footage_lib.Footage, *, alone: bool) -> None:
         """Checks, before anything is decoded, what can be known to be missing.
 
@@ -36,10 +74,31 @@ class RecordingMasks:
             DataError: there are no masks of this recording, or of some of its images.
         """
         if len(footage.files) > 1:
-            names = frame_names.of_footage(footage)
-            self._open(footage.name, names, footage.size, alone)
+            self.of_footage(footage, alone=alone).open()
         else:
             mask_files.find(self.root, footage.name, alone=alone)
+
+    def of_drive(self, drive: drive_lib.Drive) -> Place:
+        """Returns where the masks of a drive are: by the name of the whole drive."""
+        return Place(
+            masks=self,
+            recording=drive_lib.origin(drive)[0].name,
+            names=tuple(frame_names.of_drive(drive)),
+            size=drive.size,
+            alone=False,
+        )
+
+    def of_footage(
+        self, footage: footage_lib.Footage, count: int | None = None, *, alone: bool
+    ) -> Place:
+        """Returns where the masks of images or of a video of `count` frames are."""
+        return Place(
+            masks=self,
+            recording=footage.name,
+            names=tuple(frame_names.of_footage(footage, count)),
+            size=footage.size,
+            alone=alone,
+        )
 
     def labels(
         self,
@@ -50,14 +109,12 @@ class RecordingMasks:
         alone: bool,
     ) -> np.memmap:
         """Returns the labels of cached frames, uint8 `[n h w]`; see `labels.cached`."""
-        names = frame_names.of_footage(footage, len(frames))
-        masks = self._open(footage.name, names, footage.size, alone)
         return labels.cached(
-            masks,
+            self.of_footage(footage, len(frames), alone=alone).open(),
             frames,
             name=footage.name,
             view=window,
-            options=(self.coding, self.background),
+            options=self.options,
         )
 
     def replace(self, recording: Recording, *, alone: bool) -> Recording:
@@ -69,24 +126,18 @@ class RecordingMasks:
         Raises:
             DataError: masks are missing or cannot be used.
         """
-        names = [f"{index:06d}" for index in range(len(recording))]
+        names = tuple(f"{index:06d}" for index in range(len(recording)))
         path = mask_files.find(self.root, recording.name, alone=alone)
         size = recording.size
         if path.is_dir():
             size = image_file.size_of(path / f"{name}.png" for name in names)
-        masks = self._open(recording.name, names, size, alone)
+        place = Place(
+            masks=self, recording=recording.name, names=names, size=size, alone=alone
+        )
         whole = view.View(0, 0, size, recording.size)
-        maps = labels.maps(masks, recording.name, whole.labels)
+        maps = labels.maps(place.open(), recording.name, whole.labels)
         return dataclasses.replace(
             recording, instance_labels=np.stack(list(maps)), world_from_object=None
-        )
-
-    def _open(
-        self, name: str, names: list[str], size: tuple[int, int], alone: bool
-    ) -> mask_files.MaskFiles:
-        path: pathlib.Path = mask_files.find(self.root, name, alone=alone)
-        return mask_files.open_masks(
-            path, names, size=size, background=self.background, coding=self.coding
         )
 
 

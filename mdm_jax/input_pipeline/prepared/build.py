@@ -6,20 +6,21 @@ shards are functions of the plan, have their names only when complete, and are k
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
+import dataclasses
 import functools
-import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from absl import logging
 
+from mdm_jax.input_pipeline import folder_lock
+from mdm_jax.input_pipeline import footage as footage_lib
 from mdm_jax.input_pipeline.prepared import (
     layout,
+    opening,
     plan,
     records,
     report,
@@ -34,14 +35,19 @@ from mdm_jax.input_pipeline.readers.errors import DataError
 
 # Makes jobs, each a list of shards, in any order: `(options, optional, jobs)`.
 Runner = Callable[[Options, tuple[str, ...], Sequence[list[plan.PlannedShard]]], None]
+# Makes tracks of the objects of clips, in a folder, or what is missing of them.
+Annotator = Callable[[Sequence[footage_lib.Footage], pathlib.Path], Any]
 
 
-def build(options: Options, *, runner: Runner) -> pathlib.Path:
+def build(
+    options: Options, *, runner: Runner, annotator: Annotator | None = None
+) -> pathlib.Path:
     """Builds a data set, or what is missing of it, and returns its folder.
 
     Args:
         options: what to build from what.
         runner: `on_processes(n)`, or `beam.on_beam(...)`.
+        annotator: makes what `options.annotation` describes; None where it is None.
 
     Raises:
         DataError: a file of the source is broken.
@@ -58,8 +64,10 @@ def build(options: Options, *, runner: Runner) -> pathlib.Path:
         logging.info("%s is complete", folder)
         return folder
     (folder / layout.NOTES).mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with folder_lock.held(folder, "another build"):
         _remove_parts(folder)
+        if annotator is not None:
+            annotator(opening.clips(options), options.annotated)
         made = plan.make(options)
         identity = made.identity()
         if files.exists(folder / layout.BUILD):
@@ -195,11 +203,14 @@ def _check_same(folder: pathlib.Path, wanted: dict[str, Any]) -> None:
     path = folder / layout.BUILD
     found = files.read_json(path)
     options = files.field(found, ["options"], path)
+    # What an option was before there was one.
+    before = {field.name: field.default for field in dataclasses.fields(Options)}
     for name, value in wanted["options"].items():
-        if options.get(name) != value:
+        built = options.get(name, before.get(name))
+        if built != value:
             raise ValueError(
-                f"{folder} was built with {name}={options.get(name)!r}, now asked for"
-                f" is {value!r}: choose another data_dir, or delete that folder"
+                f"{folder} was built with {name}={built!r}, now asked for is {value!r}:"
+                " choose another data_dir, or delete that folder"
             )
     if any(found.get(key) != value for key, value in wanted.items()):
         raise ValueError(
@@ -207,22 +218,6 @@ def _check_same(folder: pathlib.Path, wanted: dict[str, Any]) -> None:
             " added, removed or changed since), or by another version: delete that"
             " folder and build anew"
         )
-
-
-@contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[None]:
-    """Holds a folder, so that no second build writes there; ends with the process."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OSError(
-                f"another build is writing to {folder}: wait for it, or end it"
-            ) from error
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _remove_parts(folder: pathlib.Path) -> None:

@@ -15,11 +15,12 @@ from absl import logging
 
 from mdm_jax import config as config_lib
 from mdm_jax.input_pipeline import footage as footage_lib
-from mdm_jax.input_pipeline import raw_data, sources
-from mdm_jax.input_pipeline.prepared import layout, tracks
+from mdm_jax.input_pipeline import raw_data, sources, splits
+from mdm_jax.input_pipeline.instance_masks import recording_masks
+from mdm_jax.input_pipeline.prepared import layout, track_labels, tracks
 from mdm_jax.input_pipeline.prepared.options import Options
 from mdm_jax.input_pipeline.readers import drive as drive_lib
-from mdm_jax.input_pipeline.readers import files
+from mdm_jax.input_pipeline.readers import drive_footage, files
 from mdm_jax.input_pipeline.readers import view as view_lib
 from mdm_jax.input_pipeline.readers.errors import DataError, Problems
 
@@ -33,7 +34,35 @@ def open_tracks(options: Options, problems: Problems) -> dict[str, list[tracks.T
         OSError: the source cannot be read.
     """
     if options.name == "video":
-        return {layout.TRAIN: _footage(options)}
+        return {layout.TRAIN: _footage(options, problems)}
+    drives = _split(options, problems)
+    parts = {layout.TRAIN: _drives(drives.train, options, problems)}
+    if drives.test:
+        # What is held out need not have masks: it is evaluated on without.
+        held_out = _drives(drives.test, options, problems, all_have_masks=False)
+        parts[options.evaluation_split] = held_out
+    return parts
+
+
+def clips(options: Options) -> list[footage_lib.Footage]:
+    """Returns the footage of all that a build reads, whole drives of those it cuts.
+
+    Raises:
+        DataError: the source has broken files, or nothing to read.
+        ValueError: an option does not fit the source.
+        OSError: the source cannot be read.
+    """
+    if options.name == "video":
+        return footage_lib.find(pathlib.Path(options.source).expanduser())
+    drives = _split(options, Problems(options.on_error))
+    whole = [drive_lib.origin(drive)[0] for part in drives for drive in part]
+    return [
+        drive_footage.of(drive, on_error=options.on_error)
+        for drive in {drive.name: drive for drive in whole}.values()
+    ]
+
+
+def _split(options: Options, problems: Problems) -> splits.Split:
     dataset = config_lib.base_config().dataset
     dataset.update(
         name=options.name,
@@ -44,15 +73,15 @@ def open_tracks(options: Options, problems: Problems) -> dict[str, list[tracks.T
         clip_length=3,
         on_error=options.on_error,
     )
-    drives = raw_data.open_split(dataset, options.evaluation_split, problems)
-    parts = {layout.TRAIN: _drives(drives.train, options, problems)}
-    if drives.test:
-        parts[options.evaluation_split] = _drives(drives.test, options, problems)
-    return parts
+    return raw_data.open_split(dataset, options.evaluation_split, problems)
 
 
 def _drives(
-    drives: Sequence[drive_lib.Drive], options: Options, problems: Problems
+    drives: Sequence[drive_lib.Drive],
+    options: Options,
+    problems: Problems,
+    *,
+    all_have_masks: bool = True,
 ) -> list[tracks.Track]:
     found: list[tracks.Track] = []
     crop = options.crop if any(options.crop) else None
@@ -61,14 +90,15 @@ def _drives(
             drive.size, options.size, drive.crop if crop is None else crop
         )
         with problems.caught():
-            found.append(_drive(drive, view, with_truth=options.with_truth))
+            has_masks = all_have_masks or raw_data.has_masks(drive, options.labels)
+            found.append(_drive(drive, view, options, has_masks=has_masks))
     return found
 
 
 def _drive(
-    drive: drive_lib.Drive, view: view_lib.View, *, with_truth: bool
+    drive: drive_lib.Drive, view: view_lib.View, options: Options, *, has_masks: bool
 ) -> tracks.Track:
-    poses = drive.world_from_camera() if with_truth else None
+    poses = drive.world_from_camera() if options.with_truth else None
     if poses is not None:
         # Only motion matters, and kilometres do not fit in float32.
         poses = poses - np.pad(poses[0, :3, 3:], ((0, 1), (3, 0)))[None]
@@ -77,7 +107,16 @@ def _drive(
         raise DataError(
             drive.files[0], f"none of the {len(drive)} images of {drive.name} is there"
         )
-    labelled = np.array(drive.labelled())
+    labels: track_labels.TrackLabels | None = None
+    if options.labels is None:
+        labelled = np.array(drive.labelled())
+        if labelled.any():
+            labels = track_labels.OfDrive(drive, view)
+    else:
+        labelled = np.full(len(drive), has_masks)
+        if has_masks:
+            place = options.labels.of_drive(drive)
+            labels = _masks(place, view, drive.name, options)
     return tracks.DriveTrack(
         drive.name,
         len(drive),
@@ -85,10 +124,19 @@ def _drive(
         np.asarray(view.intrinsics(drive.intrinsics), np.float32),
         world_from_camera=poses,
         timestamp=seconds,
-        has_depth=with_truth and _has_points(drive),
-        labelled=labelled if labelled.any() else None,
+        has_depth=options.with_truth and _has_points(drive),
+        labelled=None if labels is None else labelled,
+        labels=labels,
         drive=drive,
     )
+
+
+def _masks(
+    place: recording_masks.Place, view: view_lib.View, name: str, options: Options
+) -> track_labels.TrackLabels:
+    # Tracks made on the way are made again when they are removed.
+    made = options.annotation is not None
+    return track_labels.OfMasks(place, view, name=name, by_content=made)
 
 
 def _has_points(drive: drive_lib.Drive) -> bool:
@@ -98,7 +146,7 @@ def _has_points(drive: drive_lib.Drive) -> bool:
         return True  # It has them, but these are broken.
 
 
-def _footage(options: Options) -> list[tracks.Track]:
+def _footage(options: Options, problems: Problems) -> list[tracks.Track]:
     if options.split or options.evaluation_split:
         raise ValueError("video has no splits: leave out split and evaluation_split")
     found = footage_lib.find(pathlib.Path(options.source).expanduser())
@@ -116,16 +164,24 @@ def _footage(options: Options) -> list[tracks.Track]:
                     count,
                     item.expected,
                 )
-        opened.append(
-            tracks.FootageTrack(
-                item.name,
-                count,
-                view,
-                None
-                if matrix is None
-                else np.asarray(view.intrinsics(matrix), np.float32),
-                files=item.files,
-                original_size=item.size,
+        with problems.caught():
+            labels = None
+            if options.labels is not None:
+                alone = len(found) == 1
+                place = options.labels.of_footage(item, count, alone=alone)
+                labels = _masks(place, view, item.name, options)
+            opened.append(
+                tracks.FootageTrack(
+                    item.name,
+                    count,
+                    view,
+                    None
+                    if matrix is None
+                    else np.asarray(view.intrinsics(matrix), np.float32),
+                    labelled=None if labels is None else np.ones(count, bool),
+                    labels=labels,
+                    files=item.files,
+                    original_size=item.size,
+                )
             )
-        )
     return opened

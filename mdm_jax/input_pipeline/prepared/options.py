@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from mdm_jax.input_pipeline import footage as footage_lib
 from mdm_jax.input_pipeline import readers
+from mdm_jax.input_pipeline.instance_masks import label_images, recording_masks
 from mdm_jax.input_pipeline.prepared import layout, records
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a build is asked for; see the flags of `datasets/build.py`."""
+    """What a build is asked for; see the flags of `datasets/build.py`.
+
+    Attributes:
+        annotation: in JSON how tracks are made of `masks`, which are of single frames
+            then; None to take `masks` as they are.
+    """
 
     name: str
     source: str
@@ -27,6 +35,10 @@ class Options:
     image_format: str = "jpeg"
     on_error: str = "raise"
     frames_per_shard: int = 1024
+    masks: str = ""
+    mask_coding: str = "auto"
+    mask_background: int = 0
+    annotation: Mapping[str, Any] | None = None
 
     def __post_init__(self):
         names = ("video", *readers.READERS)
@@ -55,8 +67,32 @@ class Options:
                 f"size is HEIGHTxWIDTH, at least {footage_lib.MIN_SIDE} pixels each,"
                 f" got {self.size}"
             )
+        if self.mask_coding not in label_images.CODINGS:
+            raise ValueError(
+                f"mask_coding must be one of {', '.join(label_images.CODINGS)}, got"
+                f" {self.mask_coding!r}"
+            )
+        if self.annotation is not None and not self.masks:
+            raise ValueError(
+                "annotate makes tracks of masks of single frames: name these with masks"
+            )
         if not self.source:
             raise ValueError("source is missing: the folder of the raw data")
+
+    @property
+    def annotated(self) -> pathlib.Path:
+        """Where tracks go that are made on the way, of the frames in full size."""
+        return pathlib.Path(self.data_dir).expanduser() / self.name / "annotated"
+
+    @property
+    def labels(self) -> recording_masks.RecordingMasks | None:
+        """Where the labels are; None for those of the source."""
+        if self.annotation is not None:
+            return recording_masks.RecordingMasks(
+                root=str(self.annotated), coding="plain"
+            )
+        # It has the fields of `config.dataset`.
+        return recording_masks.from_config(self)
 
     @property
     def folder(self) -> pathlib.Path:

@@ -86,6 +86,9 @@ def asked(options: Options) -> dict[str, Any]:
     values = dataclasses.asdict(options)
     del values["data_dir"]
     values["source"] = str(pathlib.Path(options.source).expanduser().resolve())
+    masks = pathlib.Path(options.masks).expanduser()
+    if options.masks and masks.exists():  # and not a network or a function
+        values["masks"] = str(masks.resolve())
     for name in ("split", "held_out"):
         # A list file whose text has changed asks for other data.
         if values[name] and (path := pathlib.Path(values[name]).expanduser()).is_file():

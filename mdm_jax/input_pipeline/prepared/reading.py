@@ -98,7 +98,7 @@ def _check_options(
     if dataset.masks:
         raise ValueError(
             "config.dataset.masks: a prepared data set has the instance labels it was"
-            " built with; to train on other masks read the raw data set in place"
+            " built with; build another with --masks, or read the raw data set in place"
         )
 
 

@@ -8,17 +8,16 @@ goes on from where it was left if asked for what comes next.
 from __future__ import annotations
 
 import abc
-import collections
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mdm_jax.input_pipeline import footage as footage_lib
-from mdm_jax.input_pipeline.prepared import layout
+from mdm_jax.input_pipeline.prepared import layout, track_labels
 from mdm_jax.input_pipeline.readers import drive as drive_lib
-from mdm_jax.input_pipeline.readers import files, persistent_labels
+from mdm_jax.input_pipeline.readers import files
 from mdm_jax.input_pipeline.readers import view as view_lib
 from mdm_jax.input_pipeline.readers.errors import DataError
 
@@ -52,6 +51,7 @@ class Track(abc.ABC):
         timestamp: float64 `[n]`, seconds; None if unknown.
         has_depth: whether there is known depth.
         labelled: bool `[n]`, whether a frame has labels; None if none has.
+        labels: where they are read; None if no frame has any.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Track(abc.ABC):
     timestamp: np.ndarray | None = None
     has_depth: bool = False
     labelled: np.ndarray | None = None
+    labels: track_labels.TrackLabels | None = None
 
     @property
     def sequential(self) -> bool:
@@ -84,12 +85,39 @@ class Track(abc.ABC):
         """Yields the frames of these numbers; what is broken is in their problems."""
 
     @abc.abstractmethod
+    def files_read(self) -> Sequence[Any]:
+        """Returns the files that all but labels from masks follow from."""
+
     def identity(self) -> list[Any]:
         """Returns in JSON what the content follows from."""
+        numbers = [self.intrinsics, self.world_from_camera, self.timestamp]
+        return [
+            self.name,
+            self.num_frames,
+            dataclasses.astuple(self.view),
+            list(self.optional),
+            [None if one is None else np.asarray(one).tolist() for one in numbers],
+            [track_labels.stat(path) for path in self.files_read()],
+            [] if self.labels is None else self.labels.identity(),
+        ]
 
+    def with_labels(self, index: int, frame: Frame) -> Frame:
+        """Returns a frame with its labels; no image where all of the track's fail.
+
+        So the track is left out, as it is by reading in place. Its first frame tells.
+        """
+        if self.labels is None:
+            return frame
+        try:
+            labels, problems = self.labels.read(index)
+        except track_labels.Unusable as unusable:
+            problems = () if index else (unusable.error,)
+            return Frame(None, problems=problems)
+        return frame._replace(labels=labels, problems=(*problems, *frame.problems))
+
+    @abc.abstractmethod
     def images(self, start: int, stop: int) -> Iterator[np.ndarray | None]:
         """Yields just the images of these numbers."""
-        return (frame.image for frame in self.frames(start, stop))
 
 
 @dataclasses.dataclass(eq=False)
@@ -98,29 +126,21 @@ class DriveTrack(Track):
 
     drive: drive_lib.Drive = dataclasses.field(kw_only=True)
 
-    def __post_init__(self):
-        # Labels with persistent ids of the frames from a number on, while it lasts.
-        self._labels: Iterator[tuple[np.ndarray, tuple[DataError, ...]]] = iter(())
-        self._next_label = -1
-
     def frames(self, start: int, stop: int) -> Iterator[Frame]:
         for index in range(start, stop):
             problems: list[DataError] = []
-            depth = labels = None
-            if self.has_depth:
-                depth = self._depth(index, problems)
-            if self.labelled is not None:
-                labels, met = self._labels_of(index)
-                problems += met
+            depth = self._depth(index, problems) if self.has_depth else None
             image = self._image(index, problems)
-            yield Frame(image, depth, labels, tuple(problems))
+            frame = Frame(image, depth, problems=tuple(problems))
+            yield self.with_labels(index, frame)
 
     def images(self, start: int, stop: int) -> Iterator[np.ndarray | None]:
         return (self._image(index, []) for index in range(start, stop))
 
-    def identity(self) -> list[Any]:
-        paths = dict.fromkeys((*self.drive.files, *self.drive.truth_files()))
-        return [*_identity(self), [_stat(path) for path in paths]]
+    def files_read(self) -> Sequence[Any]:
+        drive = self.drive
+        every = (*drive.files, *drive.truth_files(), *drive.calibration_files())
+        return list(dict.fromkeys(every))
 
     def _image(self, index: int, problems: list[DataError]) -> np.ndarray | None:
         try:
@@ -138,34 +158,6 @@ class DriveTrack(Track):
             problems.append(error)
         return np.zeros(self.view.size, np.float32)
 
-    def _labels_of(self, index: int) -> tuple[np.ndarray, tuple[DataError, ...]]:
-        if not 0 <= self._next_label <= index:
-            self._labels, self._next_label = self._all_labels(), 0
-        found = np.zeros(self.view.size, np.uint8), ()
-        while self._next_label <= index:
-            found = next(self._labels)
-            self._next_label += 1
-        return found
-
-    def _all_labels(self) -> Iterator[tuple[np.ndarray, tuple[DataError, ...]]]:
-        met: collections.deque[tuple[DataError, ...]] = collections.deque()
-
-        def each() -> Iterator[np.ndarray]:
-            for index in range(self.num_frames):
-                problems: tuple[DataError, ...] = ()
-                values = np.zeros(self.view.size, np.uint8)
-                try:
-                    labels = self.drive.labels(index)
-                    if labels is not None:
-                        values = self.view.labels(labels)
-                except DataError as error:
-                    problems = (error,)
-                met.append(problems)
-                yield values
-
-        for labels in persistent_labels.persistent(each()):
-            yield labels, met.popleft()
-
 
 @dataclasses.dataclass(eq=False)
 class FootageTrack(Track):
@@ -182,24 +174,34 @@ class FootageTrack(Track):
 
     @property
     def sequential(self) -> bool:
-        return self.files[0].suffix.lower() in footage_lib.VIDEO_SUFFIXES
+        return self._is_video or super().sequential
 
     def frames(self, start: int, stop: int) -> Iterator[Frame]:
         for index in range(start, stop):
-            try:
-                yield Frame(self.view.image(self._original(index)))
-            except DataError as error:
-                yield Frame(None, problems=(error,))
+            yield self.with_labels(index, self._frame(index))
 
-    def identity(self) -> list[Any]:
-        return [*_identity(self), [_stat(path) for path in self.files]]
+    def images(self, start: int, stop: int) -> Iterator[np.ndarray | None]:
+        return (self._frame(index).image for index in range(start, stop))
+
+    def files_read(self) -> Sequence[Any]:
+        return self.files
+
+    @property
+    def _is_video(self) -> bool:
+        return self.files[0].suffix.lower() in footage_lib.VIDEO_SUFFIXES
+
+    def _frame(self, index: int) -> Frame:
+        try:
+            return Frame(self.view.image(self._original(index)))
+        except DataError as error:
+            return Frame(None, problems=(error,))
 
     def _original(self, index: int) -> np.ndarray:
-        path = self.files[0] if self.sequential else self.files[index]
+        path = self.files[0] if self._is_video else self.files[index]
         try:
             image = (
                 self._of_video(index)
-                if self.sequential
+                if self._is_video
                 else footage_lib.read_image(path)
             )
         except OSError as error:
@@ -226,21 +228,3 @@ class FootageTrack(Track):
         self._recent[index] = image
         self._recent.pop(index - layout.NUM_STRIDES, None)
         return image
-
-
-def _identity(track: Track) -> list[Any]:
-    numbers = [track.intrinsics, track.world_from_camera, track.timestamp]
-    return [
-        track.name,
-        track.num_frames,
-        dataclasses.astuple(track.view),
-        list(track.optional),
-        [None if one is None else np.asarray(one).tolist() for one in numbers],
-    ]
-
-
-def _stat(path: Any) -> list[Any]:
-    if not files.exists(path):
-        return [str(path)]
-    stat = path.stat()
-    return [str(path), stat.st_size, stat.st_mtime_ns]

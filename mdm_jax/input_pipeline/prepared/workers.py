@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import process
 from multiprocessing import connection
 from typing import Any
 
@@ -25,14 +27,15 @@ class Stopped(Exception):
 
 
 def run(
-    function: Callable[[Any, Tick], None],
+    function: Callable[[Any, Tick], Any],
     jobs: Sequence[Any],
     *,
     num_processes: int,
     total: int,
     title: str,
-) -> None:
-    """Runs `function(job, tick)` for each job, in any order.
+    option: str = "num_processes",
+) -> list[Any]:
+    """Runs `function(job, tick)` for each job, in any order, and returns the results.
 
     Args:
         function: a module's, to be sent to other processes; calls `tick()` for each
@@ -40,45 +43,77 @@ def run(
         jobs: to be sent likewise.
         num_processes: 1 runs them in this one.
         total: number of frames, for the progress bar.
-        title: of the progress bar.
+        title: of the progress bar, which an error names, too.
+        option: of the command line, that tells the number of processes.
 
     Raises:
         Exception: the first that a job raises; the others end as soon as they tick.
+        ChildProcessError: a process was killed, or memory ran out; what to do.
     """
-    with tqdm.tqdm(total=total, desc=title, unit=" frames", disable=None) as progress:
+    with (
+        _explained(title, option, min(num_processes, len(jobs))),
+        tqdm.tqdm(total=total, desc=title, unit=" frames", disable=None) as progress,
+    ):
         if num_processes == 1 or len(jobs) < 2:
 
             def advance() -> None:
                 progress.update()
 
-            for job in jobs:
-                function(job, advance)
-            return
+            return [function(job, advance) for job in jobs]
         # Forking would copy the threads' locks of whatever the caller runs.
         context = multiprocessing.get_context("spawn")
         done, stop = context.Value("q", 0), context.Event()
         with concurrent.futures.ProcessPoolExecutor(
             min(num_processes, len(jobs)), context, _start, (done, stop)
         ) as pool:
-            waiting = {pool.submit(_work, function, job) for job in jobs}
+            futures = [pool.submit(_work, function, job) for job in jobs]
+            waiting = set(futures)
+            # Read without its lock, which a process that was killed may still hold.
+            count = done.get_obj()
             try:
                 while waiting:
                     finished, waiting = concurrent.futures.wait(
                         waiting, 0.2, concurrent.futures.FIRST_COMPLETED
                     )
-                    progress.update(done.value - progress.n)
+                    progress.update(count.value - progress.n)
                     for future in finished:
                         future.result()
+            except process.BrokenProcessPool:
+                raise  # The pool has ended all of them, at any place in their work.
             except BaseException:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise
-        progress.update(done.value - progress.n)
+        progress.update(count.value - progress.n)
+        return [future.result() for future in futures]
+
+
+@contextlib.contextmanager
+def _explained(title: str, option: str, num_processes: int) -> Iterator[None]:
+    """Says what to do where a process was killed, or memory ran out."""
+    try:
+        yield
+    except (process.BrokenProcessPool, MemoryError) as error:
+        what = "a worker process was killed or crashed, most often as memory ran out"
+        if isinstance(error, MemoryError):
+            what = "memory ran out"
+        advice = "with more memory"
+        if num_processes > 1:
+            advice = (
+                f"with fewer processes, --{option}={num_processes // 2} (now"
+                f" {num_processes})"
+            )
+        raise ChildProcessError(
+            f"{title}: {what}. Run the same command again {advice}: it goes on where"
+            " this stopped"
+        ) from error
 
 
 def _start(done: Any, stop: Any) -> None:
     _counters[:] = [done, stop]
     cv2.setNumThreads(1)  # There is a process for each core.
+    # Its own lock, for several processes, would be left behind by one that is killed.
+    tqdm.tqdm.set_lock(threading.RLock())
     # Ctrl-C reaches all processes of a terminal; the first one tells the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -92,7 +127,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(function: Callable[[Any, Tick], None], job: Any) -> None:
+def _work(function: Callable[[Any, Tick], Any], job: Any) -> Any:
     done, stop = _counters
 
     def tick() -> None:
@@ -101,4 +136,4 @@ def _work(function: Callable[[Any, Tick], None], job: Any) -> None:
         with done.get_lock():
             done.value += 1
 
-    function(job, tick)
+    return function(job, tick)

@@ -103,6 +103,10 @@ class Drive(abc.ABC):
         """Returns the files that points and labels come from, present or not."""
         return []
 
+    def calibration_files(self) -> list[pathlib.Path]:
+        """Returns the files beside `files` that the pixels of images follow from."""
+        return []
+
     def world_from_camera(self) -> np.ndarray | None:
         """Returns float64 `[n 4 4]`, or None where the poses are not all known.
 
@@ -146,6 +150,9 @@ class Part(Drive):
 
     def truth_files(self) -> list[pathlib.Path]:
         return self.whole.truth_files()
+
+    def calibration_files(self) -> list[pathlib.Path]:
+        return self.whole.calibration_files()
 
     def world_from_camera(self) -> np.ndarray | None:
         return self._taken(self.whole.world_from_camera())

@@ -64,7 +64,7 @@ def cached(
     """
     stats = [
         (str(path), path.stat().st_size, path.stat().st_mtime_ns)
-        for path in drive.truth_files()
+        for path in (*drive.truth_files(), *drive.calibration_files())
         if files.exists(path)
     ]
     key = json.dumps([_VERSION, kind, on_error, stats, _calibration(drive)])

@@ -16,7 +16,6 @@ import numpy as np
 
 from mdm_jax.input_pipeline import frame_cache
 from mdm_jax.input_pipeline.instance_masks import labels as mask_labels
-from mdm_jax.input_pipeline.instance_masks import mask_files
 from mdm_jax.input_pipeline.instance_masks.recording_masks import RecordingMasks
 from mdm_jax.input_pipeline.readers import drive as drive_lib
 from mdm_jax.input_pipeline.readers import files, map_cache, persistent_labels
@@ -106,12 +105,12 @@ def _open(
         raise DataError(
             drive.files[0], f"none of the {len(drive)} images of {drive.name} is there"
         )
-    opened_masks = None if masks is None else _open_masks(drive, masks)
+    opened_masks = None if masks is None else masks.of_drive(drive).open()
     frames = frame_cache.cached(
         map_cache.each(drive, lambda index: _frame(drive, view, index, problems)),
         directory=directory,
         name=drive.name,
-        files=present,
+        files=(*present, *drive.calibration_files()),
         options={
             "version": _VERSION,
             "drive": [drive.name, drive.numbers[0], len(drive)],
@@ -131,7 +130,7 @@ def _open(
             frames,
             name=drive.name,
             view=view.labels,
-            options=(masks.coding, masks.background) if masks else (),
+            options=masks.options if masks else (),
         )
     else:
         labelled = np.array(drive.labelled() if with_labels else [False] * len(drive))
@@ -151,21 +150,6 @@ def _open(
         )
         for part in parts
     ]
-
-
-def _open_masks(drive: drive_lib.Drive, masks: RecordingMasks) -> mask_files.MaskFiles:
-    # A list file or a split takes parts of drives; masks are of the whole.
-    whole, start = drive_lib.origin(drive)
-    names = [path.stem for path in drive.files]
-    if len(set(whole.files)) < len(whole):
-        names = [f"{start + index:06d}" for index in range(len(drive))]
-    return mask_files.open_masks(
-        mask_files.find(masks.root, whole.name, alone=False),
-        names,
-        size=drive.size,
-        background=masks.background,
-        coding=masks.coding,
-    )
 
 
 def _has_points(drive: drive_lib.Drive) -> bool:

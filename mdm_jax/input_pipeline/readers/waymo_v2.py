@@ -124,6 +124,9 @@ class WaymoDrive(drive.Drive):
         names = (*_DEPTH_TABLES, "camera_segmentation")
         return [self._table(name) for name in names]
 
+    def calibration_files(self) -> list[pathlib.Path]:
+        return [self._table("camera_calibration")]  # of the lens
+
     def world_from_camera(self) -> np.ndarray:
         poses = [self._vehicle_at_image(index) for index in range(len(self))]
         return np.stack(poses) @ self.calibration.vehicle_from_camera

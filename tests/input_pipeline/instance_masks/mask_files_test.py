@@ -132,6 +132,26 @@ def test_values_below_1000_are_classes_where_said_so_and_10000_is_ignored(tmp_pa
         _open(path).read(1)
 
 
+@pytest.mark.parametrize(("small", "large"), [(0, 2), (2, 0)])
+def test_a_frame_of_small_values_is_read_in_the_coding_of_the_folder(
+    tmp_path, small, large
+):
+    labels = np.zeros((N, H, W), np.uint16)
+    labels[small, 2:5] = 7
+    labels[large, 2:5] = 1001
+    path = _write_png(tmp_path / "png", labels)
+    with pytest.raises(DataError, match=rf"00000{small}\.png.*00000{large}\.png"):
+        _open(path).read(small)
+    # Of a part of the recording, too.
+    part = mask_files.open_masks(path, [NAMES[small]], size=SIZE)
+    with pytest.raises(DataError, match="mask_coding=plain or mask_coding=class_id"):
+        part.read(0)
+    np.testing.assert_array_equal(_open(path).read(large).ids, [1001])
+    assert len(_open(path).read(1)) == 0
+    np.testing.assert_array_equal(_open(path, coding="plain").read(small).ids, [7])
+    assert len(_open(path, coding="class_id").read(small)) == 0
+
+
 def test_another_background_value_leaves_0_to_an_object(tmp_path):
     labels = np.full((N, H, W), 255, np.uint8)
     labels[:, 2:5, 3:6] = 0

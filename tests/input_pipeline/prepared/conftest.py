@@ -26,7 +26,15 @@ def tiny():
 def prepare(tmp_path):
     """Function that prepares a raw folder in this process and returns its folder."""
 
-    def run(name, source, *, data_dir="prepared", num_processes=1, **options):
+    def run(
+        name,
+        source,
+        *,
+        data_dir="prepared",
+        num_processes=1,
+        annotator=None,
+        **options,
+    ):
         defaults = {"size": SIZE, "frames_per_shard": 2, "image_format": "png"}
         made = Options(
             name=name,
@@ -34,7 +42,8 @@ def prepare(tmp_path):
             data_dir=str(tmp_path / data_dir),
             **{**defaults, **options},
         )
-        return build.build(made, runner=build.on_processes(num_processes))
+        runner = build.on_processes(num_processes)
+        return build.build(made, runner=runner, annotator=annotator)
 
     return run
 

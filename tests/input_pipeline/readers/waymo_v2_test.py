@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mdm_jax.input_pipeline import readers
-from mdm_jax.input_pipeline.readers import waymo_v2
+from mdm_jax.input_pipeline.readers import recordings, waymo_v2
 
 
 def _change(root, component, change):
@@ -76,6 +76,26 @@ def test_a_missing_column_is_named(tiny, tmp_path, component, column):
     assert str(caught.value).endswith(
         f"{component}/segment.parquet: has no column {column}"
     )
+
+
+def test_another_lens_makes_the_frames_anew(tiny, tmp_path):
+    root = tiny.waymo_v2(tmp_path / "raw")
+    options = {"size": (20, 36), "cache_dir": tmp_path / "cache"}
+
+    def frames():
+        drives = readers.open_drives("waymo_v2", root)
+        (made,) = recordings.open_recordings(drives, **options)
+        return made.frames
+
+    first = frames()
+    assert frames().filename == first.filename
+    column = "[CameraCalibrationComponent].intrinsic.k1"
+    _change(
+        root,
+        "camera_calibration",
+        lambda rows: [{**row, column: row[column] + 0.4} for row in rows],
+    )
+    assert (frames() != first).any()
 
 
 def test_a_missing_row_is_named(tiny, tmp_path):
