@@ -6,6 +6,7 @@ third method is one new file that builds it, and one line in `methods/__init__.p
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
@@ -69,19 +70,40 @@ class Method(NamedTuple):
     count_names: tuple[str, ...] = ()
 
 
+def of_module(
+    model: nn.Module,
+    loss_terms: LossTermsFn,
+    *,
+    counts: CountsFn | None = None,
+    count_names: tuple[str, ...] = (),
+) -> Method:
+    """Returns the method whose parameters are those of one Flax module.
+
+    Args:
+        model: called with a batch, `step` and `train`; draws from the stream `noise`.
+        loss_terms: see `Method`.
+        counts: see `Method`.
+        count_names: see `Method`.
+    """
+
+    def init(rng: jax.Array, batch: Batch) -> Variables:
+        rngs = {"params": rng, "noise": rng}
+        return dict(model.init(rngs, batch, step=None, train=False))
+
+    predict = functools.partial(apply, model)
+    return Method(init, predict, loss_terms, counts, count_names)
+
+
 def apply(
     model: nn.Module,
     variables: Variables,
     batch: Batch,
     *,
-    step: jax.Array | None,
-    train: bool,
-    rngs: dict[str, jax.Array] | None,
+    step: jax.Array | None = None,
+    train: bool = False,
+    rngs: dict[str, jax.Array] | None = None,
 ) -> tuple[Prediction, Variables]:
-    """Returns a module's prediction, and the collections but `params` after it.
-
-    A method whose parameters are those of one Flax module predicts by this.
-    """
+    """Returns a module's prediction, and the collections but `params` after it."""
     others = {name: value for name, value in variables.items() if name != "params"}
     result: Any = model.apply(
         variables,

@@ -33,7 +33,7 @@ from mdm_jax.methods import (
     instance_views,
     object_poses,
 )
-from mdm_jax.methods.base import Method, Variables
+from mdm_jax.methods.base import Method
 from mdm_jax.networks import layers, pose_net
 from mdm_jax.structs import Batch, Pairs, Prediction
 
@@ -308,19 +308,9 @@ def create(config: ml_collections.ConfigDict) -> Method:
             "with config.dataset.intrinsics, or take config.method=motion_field"
         )
     frozen = ml_collections.FrozenConfigDict(config)
-    model = InstanceMotionModel(frozen)
-
-    def init(rng: Array, batch: Batch) -> Variables:
-        rngs = {"params": rng, "noise": rng}
-        return dict(model.init(rngs, batch, step=None, train=False))
-
-    def predict(variables, batch, *, step=None, train=False, rngs=None):
-        return base.apply(model, variables, batch, step=step, train=train, rngs=rngs)
-
-    return Method(
-        init=init,
-        predict=predict,
-        loss_terms=functools.partial(loss_terms, options=frozen.instance_motion),
+    return base.of_module(
+        InstanceMotionModel(frozen),
+        functools.partial(loss_terms, options=frozen.instance_motion),
         counts=instance_objects.counts,
         count_names=("instances/found", "instances/dropped"),
     )

@@ -34,7 +34,7 @@ from mdm_jax.losses import (
     smoothness,
 )
 from mdm_jax.methods import base, depth_nets, frame_pairs, residual_field
-from mdm_jax.methods.base import Method, Variables
+from mdm_jax.methods.base import Method
 from mdm_jax.networks import correlation_net, intrinsics_head, motion_field_net
 from mdm_jax.structs import Batch, Motion, Pairs, Prediction
 
@@ -325,18 +325,9 @@ def create(config: ml_collections.ConfigDict) -> Method:
         )
     frozen = ml_collections.FrozenConfigDict(config)
     model = MotionFieldModel(frozen, num_videos=config.motion_field.num_videos)
-
-    def init(rng: Array, batch: Batch) -> Variables:
-        rngs = {"params": rng, "noise": rng}
-        return dict(model.init(rngs, batch, step=None, train=False))
-
-    def predict(variables, batch, *, step=None, train=False, rngs=None):
-        return base.apply(model, variables, batch, step=step, train=train, rngs=rngs)
-
-    return Method(
-        init=init,
-        predict=predict,
-        loss_terms=functools.partial(
+    return base.of_module(
+        model,
+        functools.partial(
             loss_terms,
             options=frozen.motion_field,
             wrap_smoothness=config.loss_weights.get("motion_sparsity", 0) == 0,
