@@ -199,7 +199,7 @@ def test_only_the_trajectories_of_the_last_evaluation_are_kept(
     values(["evaluate", "--workdir=any", f"--output={tmp_path}"])
     while drives:
         evaluate.evaluate_odometry(protocols.get("kitti_odometry_snippets"))
-        kept = [path.stem for path in (tmp_path / "trajectories").iterdir()]
+        kept = [path.stem for path in (tmp_path / "trajectories").glob("*.txt")]
         assert sorted(kept) == drives.pop(0)
 
 

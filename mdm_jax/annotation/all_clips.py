@@ -37,18 +37,21 @@ def annotate(
     processes: int = 1,
     on_error: str = "raise",
     overview: Overview | None = None,
+    named: bool = False,
     processes_option: str = "processes",
 ) -> list[dict[str, Any]]:
     """Annotates clips, or what is missing of them, and returns their summaries.
 
     Args:
-        found: the clips; with one alone, paths of sources may be its own.
+        found: the clips.
         folder: each clip gets one in it; made where absent.
         sources: of masks and flow.
         options: what counts as an object, and as a match.
         processes: clips at a time.
         on_error: `skip` leaves out a clip that fails, and counts it.
         overview: called for each annotated clip; a module's function.
+        named: the files of sources carry the names of clips, as there are more than
+            these; else those of one alone may be its own.
         processes_option: of the command line, named where processes are killed.
 
     Raises:
@@ -64,7 +67,7 @@ def annotate(
         folder=folder,
         sources=sources,
         options=options,
-        alone=len(found) == 1,
+        alone=len(found) == 1 and not named,
         skip=on_error == "skip",
         overview=overview,
         # Forward and backward flow side by side, where there are cores for it.

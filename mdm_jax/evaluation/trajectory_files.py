@@ -18,6 +18,8 @@ from jaxtyping import Float, Int
 
 # Rotations in files are rounded, some to three digits.
 _ORTHONORMAL_TOLERANCE = 5e-3
+# Names the files that an evaluation kept in a folder, a line each.
+_KEPT = ".kept"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -146,7 +148,7 @@ def keep(
     """Copies a folder of trajectories over those of an earlier evaluation.
 
     Of these none is left: of other drives, or of a drive that had another name, they
-    would pass for results of this evaluation. What is no text file stays.
+    would pass for results of this evaluation. What else is in the folder stays.
 
     Args:
         written: with files of trajectories.
@@ -163,9 +165,16 @@ def keep(
             f"{folder}, where trajectories are kept, holds the truth {truth}: choose"
             " another --output"
         )
-    # Sorted, as a generator would walk through what is being removed.
-    for old in sorted(folder.rglob("*.txt")):
-        old.unlink()
+    names = sorted(
+        path.relative_to(written).as_posix()
+        for path in pathlib.Path(written).rglob("*.txt")
+    )
+    kept = folder / _KEPT
+    earlier = kept.read_text(encoding="utf-8") if kept.is_file() else ""
+    for old in filter(None, earlier.splitlines()):
+        (folder / old).unlink(missing_ok=True)
+    # First, so that all that is there is named, wherever this is interrupted.
+    _write(kept, names)
     shutil.copytree(written, folder, dirs_exist_ok=True)
 
 

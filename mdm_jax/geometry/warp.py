@@ -16,7 +16,8 @@ from mdm_jax import numerics
 from mdm_jax.geometry import camera, intrinsics, motion, pose, sampling, splatting
 from mdm_jax.structs import Motion, Pose, Warped
 
-# A source depth beyond this counts as unknown, as it does for `camera.project`.
+# A source depth beyond this counts as unknown, as it does for `camera.project`; and one
+# below its inverse, so that the gradient of 1 / depth does not overflow float32 either.
 _FARTHEST = 1e18
 # Relative difference of depth up to which two readings are of one surface.
 _ONE_SURFACE = 0.1
@@ -123,7 +124,7 @@ def forward_warp(
         rotation=target_from_source.rotation.reshape(3, 3),
         translation=target_from_source.translation.reshape(3),
     )
-    known = (source_depth > 0) & (source_depth < _FARTHEST)
+    known = (source_depth > 1 / _FARTHEST) & (source_depth < _FARTHEST)
     depth = jnp.where(known, source_depth, 1.0)
     # The finer grid unprojects to the same rays, the points project to the coarse one.
     fine = (alpha * height, alpha * width)

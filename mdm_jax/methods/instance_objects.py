@@ -30,14 +30,15 @@ from mdm_jax.networks import pose_net
 from mdm_jax.structs import Batch, Objects, Pose, Prediction
 
 Array = jax.Array
-# Side of a window, pixels, in which nothing can be seen any more.
-_LEAST_ZOOM = 8
+# Least side of a window, pixels: in smaller ones nothing can be seen any more, and a
+# ResNet's last maps are one pixel, of which its norms over space leave nothing.
+_LEAST_ZOOM = {"conv": 8, "resnet": 64}
 # Colours of target and stabilized source, and what to see of each.
 ObjectNet = Callable[[Array, Array, Array, Array], pose_net.PoseOutput]
 
 
 def check(config: ml_collections.ConfigDict) -> None:
-    """Checks the fields of `config.instance_motion` that say how objects are found.
+    """Checks the fields of a config that say how objects are found.
 
     Raises:
         ValueError: an option has a value that does not exist.
@@ -54,10 +55,12 @@ def check(config: ml_collections.ConfigDict) -> None:
             "config.instance_motion.max_instances expects 1 to 255 (labels are 8 bit), "
             f"got {options.max_instances}"
         )
-    if options.object_zoom and options.object_zoom < _LEAST_ZOOM:
+    least = _LEAST_ZOOM.get(config.networks.object_pose, 0)
+    if options.object_zoom and options.object_zoom < least:
         raise ValueError(
-            "config.instance_motion.object_zoom expects 0 or at least "
-            f"{_LEAST_ZOOM} pixels, got {options.object_zoom}"
+            f"config.instance_motion.object_zoom expects 0 or at least {least} pixels "
+            f"with networks.object_pose={config.networks.object_pose}, got "
+            f"{options.object_zoom}"
         )
     if options.object_zoom and options.rotation_center != "object":
         raise ValueError(

@@ -23,6 +23,8 @@ from jaxtyping import Array, Bool, Float
 _MARGIN = 1.25
 # Smallest side, pixels: what is smaller holds no detail, and a window needs a size.
 _LEAST_SIDE = 4.0
+# Of log depth between two frames; beyond, nothing is learned and nothing overflows.
+_LARGEST_CHANGE = 3.0
 
 
 class Window(NamedTuple):
@@ -101,4 +103,5 @@ def translation(
     focal = intrinsics[:, (0, 1), (0, 1)]
     shift = numbers[:, :2] * (window.side * center[:, 2])[:, None] / focal
     moved = center + jnp.pad(shift, ((0, 0), (0, 1)))
-    return jnp.exp(numbers[:, 2:]) * moved - center
+    ratio = jnp.exp(jnp.clip(numbers[:, 2:], -_LARGEST_CHANGE, _LARGEST_CHANGE))
+    return ratio * moved - center

@@ -105,11 +105,17 @@ def _files(folder):
 def test_trajectories_of_an_earlier_evaluation_are_replaced(written, tmp_path):
     folder, truth = tmp_path / "out" / "trajectories", tmp_path / "true"
     for name in ("a", "gone", "b/3"):
-        trajectory_files.write_kitti(folder / f"{name}.txt", _poses(seed=1))
-    (folder / "notes.md").write_text("mine")
+        trajectory_files.write_kitti(tmp_path / f"old/{name}.txt", _poses(seed=1))
+    trajectory_files.keep(tmp_path / "old", folder, truth=truth)
+    trajectory_files.write_kitti(folder / "of/others.txt", _poses(seed=2))
     for _ in range(2):
         trajectory_files.keep(written, folder, truth=truth)
-        assert _files(folder) == {"a.txt", "b/0.txt", "b/7.txt", "notes.md"}
+        assert _files(folder) - {".kept"} == {
+            "a.txt",
+            "b/0.txt",
+            "b/7.txt",
+            "of/others.txt",
+        }
         assert (folder / "a.txt").read_bytes() == (written / "a.txt").read_bytes()
 
 

@@ -501,6 +501,7 @@ def test_gradients_of_soft_forward_warping_agree_with_finite_differences():
         ("behind the camera", 2.0, (0, 0, -2.5)),
         ("outside the image", 0.01, (1, 0, 0)),
         ("zero depth", 0.0, (0, 0, 0.5)),
+        ("vanishing depth", 1e-30, (0, 0, 0.5)),
         ("negative depth", -1.0, (0, 0, 2)),
         ("undefined depth", np.nan, (0, 0, 0)),
         ("infinite depth", np.inf, (0, 0, 0)),

@@ -232,3 +232,14 @@ def test_options_that_do_not_exist_are_named(narrow_config, field, value, messag
     config.update_from_flattened_dict({field: value})
     with pytest.raises(ValueError, match=message):
         methods.create(config)
+
+
+def test_windows_are_as_large_as_the_object_net_needs(narrow_config):
+    config = presets.use_instance_motion(narrow_config())
+    config.networks.object_pose = "resnet"
+    config.instance_motion.rotation_center = "object"
+    config.instance_motion.object_zoom = 64
+    methods.create(config)
+    config.instance_motion.object_zoom = 63
+    with pytest.raises(ValueError, match="at least 64 .*object_pose=resnet, got 63"):
+        methods.create(config)

@@ -17,7 +17,6 @@ import numpy as np
 from absl import logging
 
 from mdm_jax.input_pipeline import folder_lock
-from mdm_jax.input_pipeline import footage as footage_lib
 from mdm_jax.input_pipeline.prepared import (
     layout,
     opening,
@@ -35,8 +34,9 @@ from mdm_jax.input_pipeline.readers.errors import DataError
 
 # Makes jobs, each a list of shards, in any order: `(options, optional, jobs)`.
 Runner = Callable[[Options, tuple[str, ...], Sequence[list[plan.PlannedShard]]], None]
-# Makes tracks of the objects of clips, in a folder, or what is missing of them.
-Annotator = Callable[[Sequence[footage_lib.Footage], pathlib.Path], Any]
+# Makes tracks of the objects of clips, in a folder, or what is missing of them; `named`
+# as `annotation.all_clips.annotate` has it.
+Annotator = Callable[..., Any]
 
 
 def build(
@@ -67,7 +67,8 @@ def build(
     with folder_lock.held(folder, "another build"):
         _remove_parts(folder)
         if annotator is not None:
-            annotator(opening.clips(options), options.annotated)
+            clips, named = opening.clips(options), options.name != "video"
+            annotator(clips, options.annotated, named=named)
         made = plan.make(options)
         identity = made.identity()
         if files.exists(folder / layout.BUILD):
@@ -212,7 +213,7 @@ def _check_same(folder: pathlib.Path, wanted: dict[str, Any]) -> None:
                 f"{folder} was built with {name}={built!r}, now asked for is {value!r}:"
                 " choose another data_dir, or delete that folder"
             )
-    if any(found.get(key) != value for key, value in wanted.items()):
+    if any(found.get(key) != wanted[key] for key in wanted.keys() - {"options"}):
         raise ValueError(
             f"{folder} was begun from {options['source']} in another state (files were"
             " added, removed or changed since), or by another version: delete that"

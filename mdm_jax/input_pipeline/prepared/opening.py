@@ -47,6 +47,8 @@ def open_tracks(options: Options, problems: Problems) -> dict[str, list[tracks.T
 def clips(options: Options) -> list[footage_lib.Footage]:
     """Returns the footage of all that a build reads, whole drives of those it cuts.
 
+    Without those that are only held out and have no masks to make tracks of.
+
     Raises:
         DataError: the source has broken files, or nothing to read.
         ValueError: an option does not fit the source.
@@ -55,7 +57,12 @@ def clips(options: Options) -> list[footage_lib.Footage]:
     if options.name == "video":
         return footage_lib.find(pathlib.Path(options.source).expanduser())
     drives = _split(options, Problems(options.on_error))
-    whole = [drive_lib.origin(drive)[0] for part in drives for drive in part]
+    held_out = drives.test
+    # And not a network or a function.
+    if options.masks and pathlib.Path(options.masks).expanduser().exists():
+        masks = recording_masks.RecordingMasks(root=options.masks)
+        held_out = [drive for drive in held_out if raw_data.has_masks(drive, masks)]
+    whole = [drive_lib.origin(drive)[0] for drive in (*drives.train, *held_out)]
     return [
         drive_footage.of(drive, on_error=options.on_error)
         for drive in {drive.name: drive for drive in whole}.values()

@@ -210,6 +210,18 @@ def test_other_options_in_the_same_folder_are_an_error(tiny, prepare, tmp_path):
         prepare("kitti_raw", root, image_format="jpeg")
 
 
+def test_a_data_set_of_before_there_was_an_option_is_complete(tiny, prepare, tmp_path):
+    root = tiny.kitti_raw(tmp_path / "raw")
+    folder = prepare("kitti_raw", root)
+    told = json.loads((folder / layout.BUILD).read_text())
+    for name in ("masks", "mask_coding", "annotation"):
+        del told["options"][name]
+    (folder / layout.BUILD).write_text(json.dumps(told))
+    assert prepare("kitti_raw", root) == folder
+    with pytest.raises(ValueError, match="was built with mask_coding='auto'"):
+        prepare("kitti_raw", root, mask_coding="plain")
+
+
 def test_two_builds_in_one_folder_are_an_error(tiny, prepare, tmp_path, monkeypatch):
     root = tiny.kitti_raw(tmp_path / "raw")
 

@@ -172,18 +172,39 @@ def test_tracks_go_around_a_broken_image_that_is_skipped(
     _compare(found.train, raw_data.open_parts(config, held_out="").train)
 
 
-def test_a_held_out_drive_without_masks_is_prepared_without_labels(
-    odometry, prepare, dataset, tmp_path
-):
-    root, masks = odometry
+def _add_drive(root):
+    """Adds a drive 09, which the split `odometry` holds out."""
     shutil.copytree(root / "sequences/07", root / "sequences/09")
     shutil.copy(root / "poses/07.txt", root / "poses/09.txt")
+
+
+@pytest.mark.parametrize("annotated", [False, True])
+def test_a_held_out_drive_without_masks_is_prepared_without_labels(
+    annotated, odometry, prepare, dataset, tmp_path
+):
+    root, masks = odometry
+    _add_drive(root)
     fields = {"split": "odometry", "masks": str(masks)}
+    if annotated:
+        fields |= {"annotation": {}, "annotator": killed.annotator(masks)}
     folder = prepare("kitti_odometry", root, evaluation_split="test", **fields)
     config = dataset("prepared", folder, tmp_path, split="odometry")
     found = reading.open_parts(config, held_out="test")
     assert found.held_out[0].instance_labels is None
     assert not reading.open_parts(config, held_out="test", labelled_only=True).held_out
+
+
+def test_tracks_of_one_drive_alone_are_kept_when_there_are_more(
+    tiny, odometry, prepare
+):
+    root, masks = odometry
+    fields = {"annotation": {}, "annotator": killed.annotator(masks)}
+    fields["masks"] = str(masks)
+    _add_drive(root)
+    names = [f"{frame:06d}" for frame in range(3)]
+    _write_masks(tiny, masks / "09", names, (tiny.HEIGHT, tiny.WIDTH))
+    for split in ("odometry", ""):
+        prepare("kitti_odometry", root, split=split, **fields)
 
 
 def test_clips_travel_to_other_processes(both_eyes, tmp_path):
