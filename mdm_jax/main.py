@@ -53,10 +53,31 @@ def main(argv: list[str]):
         sys.exit(f"error: {error}")
 
 
+def _parse(arguments: list[str]) -> list[str]:
+    """Returns what follows the options; stops with one line where they are wrong."""
+    try:
+        rest = flags.FLAGS(arguments)
+        # A file that could not be read fails here, when it is first used.
+        assert _CONFIG.value.method
+    except (flags.Error, AttributeError, KeyError, OSError, ValueError) as error:
+        # Messages within messages, and tracebacks, are quoted in them: what went wrong
+        # is in the last line.
+        reason = str(error).strip().splitlines()[-1].removeprefix("ValueError: ")
+        if isinstance(error, AttributeError | KeyError):
+            hint = reason.replace("\\n", "\n").splitlines()[-1].strip("\"'")
+            reason = f"there is no such setting: {hint}"
+        given = [option for option in arguments[1:] if "config" in option]
+        sys.exit(
+            f"error: {reason}\nThe options were {' '.join(given) or 'none'}; "
+            "mdm_jax/config.py lists all settings, --helpshort the other options."
+        )
+    return rest
+
+
 def run():
     """The console entry point."""
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    app.run(main, flags_parser=_parse)
 
 
 if __name__ == "__main__":

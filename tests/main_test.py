@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import types
@@ -54,6 +55,29 @@ def test_hosts_find_each_other_before_training(
     main.main(["mdm_jax"])
     main.logging.set_verbosity(verbosity)
     assert calls == ["initialize", "train"][not multihost :]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config=configs/video.py:shor"], "variants motion_field.*got 'shor'"),
+        (["--config=configs/no.py"], "No such file.*'configs/no.py'"),
+        (
+            ["--config=configs/video.py", "--config.dataset.intrinsic=learned"],
+            'no such setting: Did you mean "intrinsics" instead of "intrinsic"',
+        ),
+        (["--config=configs/video.py", "--config.data.size=3"], "setting: data\n"),
+        (
+            ["--config=configs/video.py", "--config.train.num_steps=x"],
+            "train.num_steps=x: invalid literal for int",
+        ),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_named_in_one_line(arguments, message):
+    done = _train(*arguments, "--workdir=never")
+    assert done.returncode == 1
+    assert re.search(rf"^error: .*{message}", done.stderr, re.MULTILINE), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_folder_of_frames_of_unknown_camera_is_trained_on(tmp_path):
