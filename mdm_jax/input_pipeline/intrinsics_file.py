@@ -26,7 +26,8 @@ from absl import logging
 from mdm_jax.geometry import intrinsics
 
 OPTIONS = (
-    "give the intrinsics of the original frames as 'fx,fy,cx,cy' or nine numbers in"
+    "give the intrinsics of the original frames (--config.dataset.intrinsics in training,"
+    " --intrinsics elsewhere) as 'fx,fy,cx,cy' or nine numbers in"
     " pixels, as the path of a text file of these numbers, as 'fov:DEGREES' (horizontal"
     " field of view), or as 'learned'; or put a cam.txt beside the frames"
 )

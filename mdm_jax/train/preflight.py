@@ -34,7 +34,8 @@ def check(config: ml_collections.ConfigDict, mesh: Mesh, *, resumes: bool = Fals
     if len(size) != 2 or min(size) < footage.MIN_SIDE:
         raise ValueError(
             "config.dataset.size expects (height, width), at least "
-            f"{footage.MIN_SIDE} pixels each, got {size}"
+            f"{footage.MIN_SIDE} pixels each, as in --config.dataset.size=128,416, got "
+            f"{size}"
         )
     method = methods.create(config)
     _check_masks(config)
