@@ -79,6 +79,13 @@ def rows(
         }
 
 
+def count(maps: Mapping[str, np.ndarray]) -> int:
+    """Returns how many objects the masks show in a frame that has a next one."""
+    if "labels" not in maps or "object_motion" not in maps:
+        return 0
+    return int(np.count_nonzero(np.unique(maps["labels"])))
+
+
 class Table:
     """Writes rows as CSV and as JSON, one at a time; a context manager."""
 

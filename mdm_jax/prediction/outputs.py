@@ -27,6 +27,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 import tqdm
+from absl import logging
 
 from mdm_jax.evaluation import trajectory_files
 from mdm_jax.input_pipeline.readers.view import View
@@ -144,6 +145,7 @@ def write_maps(
     writer = FrameWriter(output, recording, options, scale, step, keep)
     rate, names = options.frames_per_second, recording.names
     seconds = options.frame_stride / rate if rate else 1.0
+    num_objects = 0
     with contextlib.ExitStack() as stack:
         table = stack.enter_context(
             objects.Table(
@@ -169,9 +171,17 @@ def write_maps(
                     frame_files.write_png(output / "picture.png", picture[..., ::-1])
                 else:
                     film.write(picture)
+            num_objects += objects.count(maps)
             for row in objects.rows(maps, scale=scale, seconds=seconds):
                 time = index / rate if rate else None
                 table.add({"frame": index, "name": name, "time_s": time, **row})
+    if table.count < num_objects:
+        logging.warning(
+            "objects.csv has %d of the %d objects that frames show: the others are not"
+            " in the next frame by the same id, or too small",
+            table.count,
+            num_objects,
+        )
     if not table.count:
         for suffix in ("csv", "json"):
             (output / f"objects.{suffix}").unlink()

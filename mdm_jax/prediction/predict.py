@@ -202,7 +202,10 @@ def predict(
         "masks": notes.MASKS,
         "maps": notes.maps(request.maps_at, request.fit, source, view),
         "trajectory": notes.trajectory(num_poses, rate, unit),
-        "objects": {"rows": num_rows, "speed_unit": f"{unit} / s" if rate else unit}
+        "objects": {
+            "rows": num_rows,
+            "speed_unit": f"{unit} / s" if rate else f"{unit} / pair of frames",
+        }
         if num_rows
         else None,
         "intrinsics": None,

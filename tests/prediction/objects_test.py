@@ -76,3 +76,10 @@ def test_both_tables_say_the_same(tmp_path):
     assert as_csv[1]["time_s"] == "" and as_json[1]["time_s"] is None
     for name in ("x", "dz", "speed"):
         assert float(as_csv[2][name]) == pytest.approx(as_json[2][name], rel=1e-5)
+
+
+def test_objects_count_in_frames_that_have_a_next_one():
+    labels = np.array([[0, 3, 3], [0, 5, 0]], np.uint8)
+    assert objects.count({"labels": labels, "object_motion": np.zeros((2, 3, 3))}) == 2
+    assert objects.count({"labels": labels}) == 0
+    assert objects.count({"object_motion": np.zeros((2, 3, 3))}) == 0
