@@ -24,7 +24,8 @@ class Objects:
     """Objects that are seen well enough and move far enough to be judged.
 
     `objects/direction_deg` is the mean angle between true and predicted translation, 90
-    where none is predicted, and `objects/magnitude_error` the mean of | |p| - |t| | /
+    where none is predicted, `objects/direction_median_deg` the median, which a few wrong
+    signs do not move, and `objects/magnitude_error` the mean of | |p| - |t| | /
     |t|. `objects/following_hole_rate` is the share of the pixels of objects that drive
     at the camera's speed that are put more than three times too far away: without
     object motion, those are infinitely far. `objects/num` and `objects/num_following`
@@ -99,6 +100,7 @@ class Objects:
         }
         if self._angles:
             result["objects/direction_deg"] = float(np.mean(self._angles))
+            result["objects/direction_median_deg"] = float(np.median(self._angles))
             result["objects/magnitude_error"] = float(np.mean(self._magnitudes))
         if self._num_following:
             result["objects/following_hole_rate"] = float(

@@ -73,6 +73,15 @@ def test_opposite_motion_is_the_worst_direction(drive):
     assert result["objects/direction_deg"] == pytest.approx(180, abs=1e-3)
 
 
+def test_the_median_forgives_a_few_wrong_signs(drive):
+    measure = object_measures.Objects(EVALUATION)
+    for factor in (1.0, 1.0, -1.0):
+        measure.add(_pair(drive, motion_factor=factor))
+    result = measure.result()
+    assert result["objects/direction_deg"] == pytest.approx(60, abs=1e-3)
+    assert result["objects/direction_median_deg"] == pytest.approx(0, abs=1e-3)
+
+
 def test_only_the_car_at_camera_speed_can_be_a_hole(drive):
     following = np.asarray(drive.instance_labels[0]) == 1
     oncoming = np.asarray(drive.instance_labels[0]) == 2
