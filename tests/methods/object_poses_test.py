@@ -206,7 +206,9 @@ def test_the_measured_displacement_is_that_of_the_object(truth, drive):
         true = np.asarray(pose.transform(one, center) - center)
         measured = np.asarray(objects.displacement[0, direction, slot])
         assert bool(objects.measured[0, direction, slot])
-        assert np.linalg.norm(measured - true) < 0.3 * np.linalg.norm(true)
+        # A rough guide: of the two frames' means, each is over what it shows of the car,
+        # which here are 0.2 m at 22 m.
+        assert np.linalg.norm(measured - true) < 0.35 * np.linalg.norm(true)
 
 
 def _terms(prediction, batch, **options):
