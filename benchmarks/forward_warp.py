@@ -210,9 +210,8 @@ def main(argv: list[str]):
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise SystemExit("the peer needs PyTorch: pip install -e '.[bench]'") from error
-    from mdm_jax.train import reporting, startup
+    from mdm_jax.train import reporting
 
-    startup.keep_freed_memory()  # As the commands do; it is the peer's memory too.
     both_on_gpu = jax.default_backend() == "gpu" and torch.cuda.is_available()
     if jax.default_backend() != "cpu" and not both_on_gpu:
         raise SystemExit(

@@ -84,7 +84,6 @@ def measure(name: str, cache: str, steps: int) -> dict[str, object]:
     from mdm_jax.train import startup
 
     startup.configure_jax(config.train.cpu_devices, cache)
-    startup.keep_freed_memory()
     import jax
     import numpy as np
 

@@ -35,7 +35,6 @@ def main(argv: list[str]):
         raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
     logging.set_verbosity(logging.INFO)
     startup.quiet_libraries()
-    startup.keep_freed_memory()
     config, workdir = _CONFIG.value, _WORKDIR.value
     if workdir is None:
         raise app.UsageError("--workdir is missing: the folder of the run")

@@ -43,7 +43,7 @@ def test_hosts_find_each_other_before_training(
     }
     for name, value in flags.items():
         monkeypatch.setattr(main, name, types.SimpleNamespace(value=value))
-    for name in ("configure_jax", "quiet_libraries", "keep_freed_memory"):
+    for name in ("configure_jax", "quiet_libraries"):
         monkeypatch.setattr(main.startup, name, lambda *_: None)
     monkeypatch.setattr(
         main.jax.distributed, "initialize", lambda: calls.append("initialize")
