@@ -26,10 +26,12 @@ class Objects:
     `objects/direction_deg` is the mean angle between true and predicted translation, 90
     where none is predicted, `objects/direction_median_deg` the median, which a few wrong
     signs do not move, and `objects/magnitude_error` the mean of | |p| - |t| | /
-    |t|. `objects/following_hole_rate` is the share of the pixels of objects that drive
+    |t|. `objects/direction_seen_twice_deg` is the mean angle of those objects that the
+    source shows as well, in as many pixels: what has left the image by then has no
+    motion that the two frames could tell. `objects/following_hole_rate` is the share of the pixels of objects that drive
     at the camera's speed that are put more than three times too far away: without
     object motion, those are infinitely far. `objects/num` and `objects/num_following`
-    count the objects of all pairs.
+    count the objects of all pairs, `objects/num_seen_twice` those seen in both frames.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Objects:
         self._min_pixels = min_pixels
         self._min_translation = min_translation
         self._angles: list[float] = []
+        self._seen_twice: list[bool] = []
         self._magnitudes: list[float] = []
         self._num_following = 0
         self._holes = np.zeros(2)
@@ -71,6 +74,7 @@ class Objects:
         camera = recording_lib.camera_motion(recording, pair.index, pair.source_index)
         labels = np.where(valid & true.known, recording.instance_labels[pair.index], 0)
         ids, sizes = np.unique(labels[labels > 0], return_counts=True)
+        in_source = recording.instance_labels[pair.source_index]
         for label in ids[sizes >= self._min_pixels]:
             pixels = labels == label
             motion = true.residual_translation[pixels].mean(axis=0)
@@ -78,6 +82,8 @@ class Objects:
                 continue
             predicted = scale * pair.prediction["residual"][pixels].mean(axis=0)
             self._add_object(motion, predicted)
+            seen_twice = np.count_nonzero(in_source == label) >= self._min_pixels
+            self._seen_twice.append(bool(seen_twice))
             step = np.linalg.norm(camera[:3, 3])
             relative = motion + camera[:3, 3]
             if np.linalg.norm(relative) < _FOLLOWING * step:
@@ -96,12 +102,17 @@ class Objects:
         """Returns the metrics; those of objects of which there are none are left out."""
         result = {
             "objects/num": float(len(self._angles)),
+            "objects/num_seen_twice": float(sum(self._seen_twice)),
             "objects/num_following": float(self._num_following),
         }
         if self._angles:
             result["objects/direction_deg"] = float(np.mean(self._angles))
             result["objects/direction_median_deg"] = float(np.median(self._angles))
             result["objects/magnitude_error"] = float(np.mean(self._magnitudes))
+        if any(self._seen_twice):
+            result["objects/direction_seen_twice_deg"] = float(
+                np.mean(np.array(self._angles)[self._seen_twice])
+            )
         if self._num_following:
             result["objects/following_hole_rate"] = float(
                 self._holes[0] / self._holes[1]

@@ -54,6 +54,7 @@ _MOTION_ROWS = (
     ("motion F1, best threshold", "motion/best_f1", None),
     ("object direction [deg]", "objects/direction_deg", None),
     ("object direction, median [deg]", "objects/direction_median_deg", None),
+    ("of those in both frames [deg]", "objects/direction_seen_twice_deg", None),
     ("object magnitude, relative error", "objects/magnitude_error", None),
     ("at camera speed: share > 3x too far", "objects/following_hole_rate", None),
     ("optical flow end-point error [pixels]", "optical_flow/epe", None),

@@ -1,5 +1,7 @@
 """Measuring single objects: truth is perfect, stillness and holes are seen."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -97,6 +99,18 @@ def test_small_and_slow_objects_are_not_judged(drive):
     assert _result(_pair(drive), min_translation=1.5)["objects/num"] == 1
 
 
+def test_objects_that_leave_the_image_are_counted_apart(drive):
+    labels = np.array(drive.instance_labels)
+    labels[1][labels[1] == 2] = 0
+    labels[1, 4, 25] = 2
+    leaving = dataclasses.replace(drive, instance_labels=labels)
+    still = np.where(labels[0] == 2, 0.0, 1.0)[..., None]
+    result = _result(_pair(leaving, motion_factor=still))
+    assert result["objects/num"] == 2 and result["objects/num_seen_twice"] == 1
+    assert result["objects/direction_deg"] == pytest.approx(45, abs=1e-3)
+    assert result["objects/direction_seen_twice_deg"] == pytest.approx(0, abs=1e-3)
+
+
 def test_without_labels_there_are_no_objects(drive):
     bare = recording_lib.Recording(
         name="bare",
@@ -105,4 +119,5 @@ def test_without_labels_there_are_no_objects(drive):
         depth=drive.depth,
         world_from_camera=drive.world_from_camera,
     )
-    assert _result(_pair(bare)) == {"objects/num": 0, "objects/num_following": 0}
+    counts = ("num", "num_seen_twice", "num_following")
+    assert _result(_pair(bare)) == {f"objects/{name}": 0 for name in counts}
