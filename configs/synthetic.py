@@ -6,7 +6,7 @@ Seeds 0, 1, 2 on unseen test drives, beside the best guess that ignores the imag
 Rel 0.207, 0.207, 0.204 (0.310), on moving cars 0.356, 0.320, 0.355 (0.465), at most
 0.8 % of their pixels over 3 times too far; egomotion translation error 0.154, 0.156,
 0.160 (0.490), direction 2.5 degrees; motion IoU 0.339, 0.326, 0.351 (0.072). On the
-training drives Abs Rel 0.178, 0.178, 0.176 (0.275). Thirteen minutes on two CPU cores.
+training drives Abs Rel 0.178, 0.178, 0.176 (0.275). Eleven minutes on two CPU cores.
 Depth is coarse: at this size and length of training it follows the street, hardly single
 cars and poles.
 
