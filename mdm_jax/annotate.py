@@ -4,8 +4,9 @@ Method `instance_motion` needs masks whose ids persist from frame to frame. This
 makes them of masks of single frames and of optical flow (Lee et al. 2019, section 3.4):
 
     python -m mdm_jax.annotate --input=frames --masks=masks_per_frame --output=tracked
-    python -m mdm_jax.main --config=configs/video.py:instance_motion --workdir=runs/mine \\
-        --config.dataset.path=frames --config.dataset.masks=tracked
+    python -m mdm_jax.main --config=configs/video.py:instance_motion \\
+        --workdir=runs/mine_objects --config.dataset.path=frames \\
+        --config.dataset.masks=tracked
 
 `--input` is what `dataset.path` takes: a folder of images, a video, or a folder of
 either, which are one clip each. `--masks` is a folder or file of masks, or
