@@ -28,8 +28,6 @@ def instance_motion_weights() -> ConfigDict:
     w.smoothness = 0.1
     w.translation_prior = 0.1
     w.height_prior = 0.02
-    # Of no paper: see `losses.object_priors`.
-    w.rest_prior = 0.0
     # Takes the place of `instance_motion.cyclic_average` in the released code, at 0.1.
     w.object_cycle = 0.0
     w.log_scale_pin = 0.0

@@ -129,27 +129,6 @@ def height_prior(
     return numerics.masked_mean(error, valid & (box_height > 0))
 
 
-def rest_prior(
-    translation: Float[Array, "*n k 3"],
-    scene_depth: Float[Array, "*n"],
-    valid: Bool[Array, "*n k"],
-) -> Float[Array, ""]:
-    """Returns how far objects move, relative to the scene's depth.
-
-    Most instances are parked. Where each may move freely for nothing, they do, by as much
-    as their depth is wrong, and what the camera's motion shows of their depth is lost.
-    Not in the papers; the L1 part of Li et al. 2020, eq. 3, for instances.
-
-    Args:
-        translation: of the objects' centres.
-        scene_depth: <D_t>, mean depth of the image; carries no gradient.
-        valid: which objects count.
-    """
-    distance = numerics.safe_norm(translation)
-    distance = numerics.safe_divide(distance, lax.stop_gradient(scene_depth)[..., None])
-    return numerics.masked_mean(distance, valid)
-
-
 def motion_cycle(
     rotation: Float[Array, "*n 3 3"],
     translation: Float[Array, "*n 3"],

@@ -243,7 +243,7 @@ def _object_terms(
     """Returns the terms of the single objects, means over those there are."""
     objects = pairs.objects
     if objects is None:
-        names = ("translation_prior", "height_prior", "rest_prior", "object_cycle")
+        names = ("translation_prior", "height_prior", "object_cycle")
         return dict.fromkeys(names, jnp.zeros(()))
     pose, exists = objects.pose, objects.labels > 0
     translation = pose.translation
@@ -273,9 +273,6 @@ def _object_terms(
             objects.height,
             scene_depth,
             frame_pairs.flatten(exists) & boxes.complete,
-        ),
-        "rest_prior": object_priors.rest_prior(
-            frame_pairs.flatten(translation), scene_depth, frame_pairs.flatten(exists)
         ),
         "object_cycle": object_priors.motion_cycle(
             pose.rotation,

@@ -69,7 +69,6 @@ OPTIONS = {
         "instance_motion.projection": "inverse",
         "instance_motion.cyclic_average": False,
         "loss_weights.object_cycle": 0.1,
-        "loss_weights.rest_prior": 0.1,
         "instance_motion.translation_only": True,
         "instance_motion.weighted_mask": False,
         "instance_motion.auto_mask": False,
