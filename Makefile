@@ -2,6 +2,7 @@
 #
 #   make demo [METHOD=motion_field] [WORKDIR=runs/demo]   train on synthetic drives
 #   make test [TESTS=tests/geometry]                      run the tests
+#   make commands                                         run what the docs tell to run
 #   make lint                                             check style
 #   make types                                            check types
 #   make clean                                            remove the environment
@@ -22,10 +23,11 @@ GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 export GLIBC_TUNABLES
 
 BIN := $(VENV)/bin
+COMMANDS := tests/documented_commands_test.py
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types clean
+.PHONY: help demo test commands lint types clean
 .DELETE_ON_ERROR:
 
 help:
@@ -36,7 +38,10 @@ demo: $(VENV)/.installed
 		--workdir=$(WORKDIR)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -n $(WORKERS) $(TESTS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --ignore=$(COMMANDS) $(TESTS)
+
+commands: $(VENV)/.installed
+	$(BIN)/python -m pytest -q -n $(WORKERS) $(COMMANDS)
 
 lint: $(VENV)/.installed_dev
 	$(BIN)/ruff check

@@ -5,25 +5,12 @@ from __future__ import annotations
 import importlib.util
 import pathlib
 import re
-import shlex
 
 import pytest
 
 from mdm_jax import config as config_lib
-
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-
-
-def _commands(text: str) -> list[list[str]]:
-    """Returns the words of every command line in fenced and indented blocks."""
-    text = text.replace("\\\n", " ")
-    lines = (line.strip() for line in text.splitlines())
-    return [
-        shlex.split(line, comments=True)
-        for line in lines
-        if re.match(r"(python (-m|\S+\.py)|make|pip) ", line)
-    ]
+from tests import page_commands
+from tests.page_commands import PAGES, ROOT
 
 
 def _load(path: pathlib.Path):
@@ -71,9 +58,27 @@ def _check_extras(words: list[str]):
         assert not extra or re.search(rf"^{extra} =", setup, re.MULTILINE), words
 
 
+def test_commands_are_found_in_blocks_and_between_backticks():
+    page = """Here `python a.py --x=1`, and
+make is no command; `mdm_jax.predict` neither.
+
+```bash
+python -m b \\
+    --y="two words"   # as said
+```
+
+    make c D=e
+"""
+    assert page_commands.commands(page) == [
+        ["python", "a.py", "--x=1"],
+        ["python", "-m", "b", "--y=two words"],
+        ["make", "c", "D=e"],
+    ]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_documented_commands_name_what_exists(page):
-    for words in _commands(page.read_text()):
+    for words in page_commands.commands(page.read_text()):
         if words[:2] == ["python", "-m"] and words[2].startswith("mdm_jax"):
             _check_program(ROOT / f"{words[2].replace('.', '/')}.py", words[3:])
         elif words[0] == "python" and words[1].endswith(".py"):

@@ -34,7 +34,7 @@ Array = jax.Array
 # ResNet's last maps are one pixel, of which its norms over space leave nothing.
 _LEAST_ZOOM = {"conv": 8, "resnet": 64}
 # Colours of target and stabilized source, and what to see of each.
-ObjectNet = Callable[..., pose_net.PoseOutput]
+ObjectNet = Callable[[Array, Array, Array, Array], pose_net.PoseOutput]
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -146,7 +146,6 @@ def find(
         object_poses.points(target_depth, pair_intrinsics),
         view_labels,
         object_poses.points(view.depth, pair_intrinsics),
-        (frame_pairs.flatten(target_labels), frame_pairs.flatten(labels[:, source])),
     )
 
     def by_clip(x: Array) -> Array:
@@ -163,7 +162,6 @@ def find(
         instance_slots.gather_pairs(packing, by_clip(view.image)),
         (in_target == label) & (label != 0),
         jnp.any(seen == label[..., None], axis=-1) & (label != 0),
-        instance_slots.gather_pairs(packing, by_clip(view.valid)),
         center=instance_slots.gather_slots(packing, center),
         intrinsics=instance_slots.gather_pairs(packing, by_clip(pair_intrinsics)),
         zoom=options.object_zoom,
@@ -208,7 +206,6 @@ def _answers(
     view_image: Array,
     target_mask: Array,
     view_mask: Array,
-    view_known: Array,
     *,
     center: Array,
     intrinsics: Array,
@@ -220,16 +217,13 @@ def _answers(
         return output.angles, output.translation
     window = object_zoom.around(target_mask | view_mask)
 
-    everywhere = jnp.ones_like(target_mask)
-    target = object_zoom.show(target_image, target_mask, everywhere, window, zoom)
-    view = object_zoom.show(view_image, view_mask, view_known, window, zoom)
-    output = object_net(
-        target.image,
-        view.image,
-        target.mask,
-        view.mask,
-        context=jnp.concatenate([target.context, view.context], axis=-1),
-    )
+    def shown(image: Array, mask: Array) -> tuple[Array, Array]:
+        both = jnp.concatenate([image, mask[..., None].astype(image.dtype)], axis=-1)
+        both = object_zoom.crop(both, window, zoom)
+        return both[..., :3], both[..., 3] > 0.5
+
+    in_target, in_view = shown(target_image, target_mask), shown(view_image, view_mask)
+    output = object_net(in_target[0], in_view[0], in_target[1], in_view[1])
     translation = object_zoom.translation(
         output.translation, window, center, intrinsics
     )

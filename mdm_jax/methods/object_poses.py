@@ -97,13 +97,11 @@ def measure(
     target_points: Array,
     view_labels: Array,
     view_points: Array,
-    frame_labels: tuple[Array, Array],
 ) -> tuple[Array, Array, Array]:
-    """Returns each slot's centre `[m k 3]`, displacement `[m k 3]`, and if it is valid.
+    """Returns each slot's centre `[m k 3]`, displacement `[m k 3]`, and if it has both.
 
     The translation prior t^n_p: mean 3D point in the stabilized source less that in the
-    target, which is the direction of P^n. It is valid where the object is seen in both
-    and neither frame's border cuts it: what is seen of it then would not be the same.
+    target, which is the direction of P^n.
     """
     num_slots = slot_labels.shape[-1]
     in_target = object_priors.slot_masks(regions, num_slots)
@@ -116,17 +114,8 @@ def measure(
     center = object_priors.mean_over(in_target, target_points)
     displacement = object_priors.mean_over(in_view, view_points) - center
     measured = jnp.any(in_target, axis=(1, 2)) & jnp.any(in_view, axis=(1, 2))
-    for labels in frame_labels:
-        measured &= ~_touches_border(labels, slot_labels)
     displacement = jnp.where(measured[..., None], displacement, 0.0)
     return center, displacement, measured
-
-
-def _touches_border(labels: Array, slot_labels: Array) -> Array:
-    """Returns which slots `[m k]` reach the border of label maps `[m h w]`."""
-    lines = (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1])
-    border = jnp.concatenate(lines, axis=1)
-    return jnp.any(border[:, :, None] == slot_labels[:, None], axis=1)
 
 
 def points(depth: Array, intrinsics: Array) -> Array:

@@ -39,21 +39,6 @@ class Window(NamedTuple):
     side: Array
 
 
-class Shown(NamedTuple):
-    """What the object net is shown of one image of an object.
-
-    Attributes:
-        image: `[n size size 3]`.
-        mask: bool `[n size size]`, what is mostly object.
-        context: `[n size size 2]`, shares that are object and that are known, less 1/2:
-            the object ends where the one ends, unless the other ends there too.
-    """
-
-    image: Array
-    mask: Array
-    context: Array
-
-
 def around(mask: Bool[Array, "n h w"]) -> Window:
     """Returns the windows around masks; in the image's corner where a mask is empty."""
     firsts, sizes = [], []
@@ -96,27 +81,6 @@ def crop(
         )
 
     return jax.vmap(one)(values, window.center, window.side)
-
-
-def show(
-    image: Float[Array, "n h w 3"],
-    mask: Bool[Array, "n h w"],
-    known: Bool[Array, "n h w"],
-    window: Window,
-    size: int,
-) -> Shown:
-    """Returns objects in their windows, and how much of each pixel is theirs.
-
-    Args:
-        image: colours.
-        mask: the object.
-        known: where the image is one: not in its holes. Outside of it nothing is known.
-        window: one of each image.
-        size: of the result, pixels.
-    """
-    masks = jnp.stack([mask, known], axis=-1).astype(image.dtype)
-    cut = crop(jnp.concatenate([image, masks], axis=-1), window, size)
-    return Shown(cut[..., :3], cut[..., 3] > 0.5, cut[..., 3:] - 0.5)
 
 
 def translation(

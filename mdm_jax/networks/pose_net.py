@@ -67,7 +67,6 @@ class PoseNet(nn.Module):
         mask_a: Array,
         mask_b: Array,
         *,
-        context: Array | None = None,
         train: bool = False,
     ) -> PoseOutput:
         """Returns the motion `b_from_a` of what the masks leave.
@@ -77,7 +76,6 @@ class PoseNet(nn.Module):
             image_b: source.
             mask_a: bool `[b h w]`, what the net sees of the target.
             mask_b: bool `[b h w]`, what it sees of the source.
-            context: `[b h w c]`, what else it is told of each pixel.
             train: whether batch norms take the batch's statistics.
 
         Raises:
@@ -89,8 +87,6 @@ class PoseNet(nn.Module):
             jnp.where(mask[..., None], resnet.input_colors(image, self.norm), 0.0)
             for image, mask in ((image_a, mask_a), (image_b, mask_b))
         ]
-        if context is not None:
-            stack.append(context)
         x = jnp.concatenate(stack, axis=-1).astype(self.dtype)
         x = self._convolutions(x) if self.form == "conv" else self._resnet(x, train)
         # Small numbers that move every pixel: not in reduced precision. The mean first:

@@ -211,25 +211,6 @@ def test_the_measured_displacement_is_that_of_the_object(truth, drive):
         assert np.linalg.norm(measured - true) < 0.35 * np.linalg.norm(true)
 
 
-@pytest.mark.parametrize("cut", [(0, 5), (-1, 5), (4, 0), (4, -1)])
-@pytest.mark.parametrize("frame", ["target", "source"])
-def test_what_the_border_of_a_frame_cuts_is_not_measured(cut, frame):
-    whole = np.zeros((1, 9, 11), np.uint8)
-    whole[0, 2:5, 2:5], whole[0, 3:6, 7:10] = 7, 9
-    labels = {"target": whole.copy(), "source": whole.copy()}
-    labels[frame][0][cut] = 7
-    slots = jnp.array([[9, 7, 0]], jnp.uint8)
-    points = jnp.asarray(np.random.default_rng(0).uniform(1, 5, (1, 9, 11, 3)))
-    regions = instance_slots.regions(jnp.asarray(labels["target"])[None], slots[None])
-    view = jnp.asarray(whole)[..., None]
-    _, displacement, measured = object_poses.measure(
-        regions[0], slots, points, view, points + 1.0, tuple(labels.values())
-    )
-    assert measured[0].tolist() == [True, False, False]
-    expected = np.array([[1.0], [0.0], [0.0]])
-    np.testing.assert_allclose(displacement[0], np.tile(expected, 3), atol=1e-5)
-
-
 def _terms(prediction, batch, **options):
     return instance_motion.loss_terms(
         prediction, batch, jnp.zeros(()), options=_options(**options)

@@ -45,23 +45,6 @@ def test_a_crop_is_zero_outside_of_the_image_and_antialiased_inside():
     np.testing.assert_allclose(cut[:, 2:], 0.5, atol=0.1)
 
 
-def test_the_context_tells_the_end_of_an_object_from_that_of_the_image():
-    mask = _mask(top=4, left=0, height=16, width=6)
-    holes = jnp.ones_like(mask).at[0, 9, 3].set(False)
-    window = object_zoom.around(mask)
-    shown = object_zoom.show(jnp.ones((*mask.shape, 3)), mask, holes, window, 20)
-    is_object, known = np.moveaxis(np.asarray(shown.context)[0] + 0.5, -1, 0)
-    # One pixel of the window is one of the image; columns -7 to 12, rows 2 to 21.
-    columns, rows = np.arange(-7, 13), np.arange(2, 22)
-    inside = (columns >= 0) & (columns < 6)
-    expected = ((rows >= 4) & (rows < 20))[:, None] & inside
-    np.testing.assert_allclose(is_object, expected, atol=1e-5)
-    np.testing.assert_array_equal(shown.mask[0], expected)
-    expected = np.ones((20, 1), bool) & (columns >= 0)
-    expected[9 - 2, 3 + 7] = False
-    np.testing.assert_allclose(known, expected, atol=1e-5)
-
-
 def test_what_a_window_shows_moves_with_the_object():
     rng = np.random.default_rng(0)
     image = rng.uniform(size=(1, HEIGHT, WIDTH, 3)).astype(np.float32)

@@ -54,18 +54,6 @@ def test_motion_depends_on_the_order_and_not_on_what_is_masked(form):
     assert float(jnp.abs(alone.angles[1] - output.angles[1]).max()) > 1e-7
 
 
-def test_a_net_with_context_uses_it():
-    net, images, masks = _net("conv"), _images(), _masks()
-    context = jnp.asarray(np.random.default_rng(0).uniform(size=(B, H, W, 4)))
-    context = context.astype(jnp.float32)
-    variables = jax.jit(net.init)(jax.random.key(0), *images, *masks, context=context)
-    apply = jax.jit(net.apply)
-    output = apply(variables, *images, *masks, context=context)
-    other = apply(variables, *images, *masks, context=context.at[1].set(0.0))
-    np.testing.assert_array_equal(output.angles[0], other.angles[0])
-    assert float(jnp.abs(output.angles[1] - other.angles[1]).max()) > 1e-6
-
-
 def test_translations_only_have_no_angles():
     net, images, masks = _net("conv", translation_only=True), _images(), _masks()
     output, variables = jax.jit(net.init_with_output)(
