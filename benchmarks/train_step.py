@@ -6,9 +6,9 @@ Each case runs in a process of its own, twice: with an empty compilation cache (
 and with the one that left (warm). Times are of the whole step, device and host, after
 two untimed ones; frames are random, which changes no timing. Peak memory is that of the
 device or, on a CPU, of the whole process, compiler included; beside it stands what the
-compiled step needs for its temporaries. `GLIBC_TUNABLES` is as the Makefile sets it only
-where it is set so here: the committed figures are with it. The file is written after every case; cases in
-it that are not measured now stay.
+compiled step needs for its temporaries. `GLIBC_TUNABLES`, which the Makefile sets, has to
+be set here as well: the committed figures are with it. The file is written after every
+case; cases in it that are not measured now stay.
 """
 
 from __future__ import annotations

@@ -25,13 +25,14 @@ class Objects:
 
     `objects/direction_deg` is the mean angle between true and predicted translation, 90
     where none is predicted, `objects/direction_median_deg` the median, which a few wrong
-    signs do not move, and `objects/magnitude_error` the mean of | |p| - |t| | /
-    |t|. `objects/direction_seen_twice_deg` is the mean angle of those objects that the
-    source shows as well, in as many pixels: what has left the image by then has no
-    motion that the two frames could tell. `objects/following_hole_rate` is the share of the pixels of objects that drive
-    at the camera's speed that are put more than three times too far away: without
-    object motion, those are infinitely far. `objects/num` and `objects/num_following`
-    count the objects of all pairs, `objects/num_seen_twice` those seen in both frames.
+    signs do not move, and `objects/magnitude_error` the mean of | |p| - |t| | / |t|.
+    `objects/direction_seen_twice_deg` is the mean angle of those objects that the source
+    shows as well, in at least as many pixels as the smallest object judged: what has left
+    the image by then has no motion that the two frames could tell.
+    `objects/following_hole_rate` is the share of the pixels of objects that drive at the
+    camera's speed that are put more than three times too far away: without object motion,
+    those are infinitely far. `objects/num` and `objects/num_following` count the objects
+    of all pairs, `objects/num_seen_twice` those seen in both frames.
     """
 
     def __init__(
