@@ -7,6 +7,8 @@ over a batch keeps each image's reads on the device that holds it.
 
 from __future__ import annotations
 
+import functools
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,8 @@ from jaxtyping import Array, Bool, Float, Int
 # Projecting a pixel onto itself is exact to one unit in the last place (2.5e-4 pixels
 # at width 1920), and must not lose the last row and column.
 _BORDER_TOLERANCE = 1e-3
+# Up to so many channels a gradient sums them one by one.
+_FEW_CHANNELS = 8
 
 
 @flax.struct.dataclass
@@ -97,7 +101,7 @@ def bilinear(image: Float[Array, "h w c"], pixels: Float[Array, "H W 2"]) -> Sam
     def neighbour(offset: int, weight: Float[Array, "H W"]) -> Float[Array, "H W c"]:
         # In bounds by construction: saying so spares a second clamp of the indices.
         values = rows.at[top_left + offset].get(mode="promise_in_bounds")
-        return values * weight[..., None]
+        return values * _per_channel(weight, channels)
 
     values = (
         neighbour(0, (1 - wx) * (1 - wy))
@@ -166,6 +170,26 @@ def _clamp_axis(
     # The value is that of `nearest`, the gradient that of x: a pixel which rounding
     # pushed over the border keeps its gradient.
     return x + jax.lax.stop_gradient(nearest - x)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _per_channel(weight: Float[Array, "H W"], channels: int) -> Float[Array, "H W c"]:
+    """Returns weights repeated for every channel.
+
+    The gradient is a sum over channels: as additions of maps, it takes a CPU a third of
+    the time of XLA's reduction over an axis that short.
+    """
+    return jnp.broadcast_to(weight[..., None], (*weight.shape, channels))
+
+
+@_per_channel.defjvp
+def _per_channel_jvp(channels, primals, tangents):
+    (weight,), (tangent,) = primals, tangents
+    if channels <= _FEW_CHANNELS:
+        repeated = jnp.stack([tangent] * channels, axis=-1)
+    else:
+        repeated = jnp.broadcast_to(tangent[..., None], (*tangent.shape, channels))
+    return _per_channel(weight, channels), repeated
 
 
 def _cell(x: Float[Array, "*n"], size: int) -> Int[Array, "*n"]:

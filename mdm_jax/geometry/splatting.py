@@ -12,9 +12,12 @@ image's writes on the device that holds it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 
@@ -52,16 +55,14 @@ def nearest(
     height, width = size
     x, y = jnp.floor(pixels[..., 0] + 0.5), jnp.floor(pixels[..., 1] + 0.5)
     kept = _inside(x, width) & _inside(y, height) & _is_depth(depth)
-    z = jnp.where(kept, depth, 1.0).ravel()
-    cell = _cell(x, y, kept, size).ravel()
+    z = jnp.where(kept, depth, 1.0)
+    cell = _cell(x, y, kept, size)
     smallest = _smallest(z, cell, height * width)
     covered = jnp.isfinite(smallest)
     # Only where `point` is used or D differentiated is this second scatter done.
-    seen = z == smallest.at[cell].get(mode="fill", fill_value=0.0)
-    index = jnp.where(seen, jnp.arange(z.size, dtype=jnp.int32), z.size)
-    point = jnp.full(height * width, z.size, jnp.int32).at[cell].min(index, mode="drop")
+    point = _image_by_image(_first_seen)(jax.lax.stop_gradient(z), cell, smallest)
     point = jnp.where(covered, point, 0)
-    depth_of_point = z.at[point].get(mode="promise_in_bounds")
+    depth_of_point = z.ravel().at[point].get(mode="promise_in_bounds")
     return Splatted(
         depth=jnp.where(
             covered, with_gradient_of(smallest, depth_of_point), 0.0
@@ -183,6 +184,54 @@ def _smallest(
     depth = jax.lax.stop_gradient(depth)
     integer = jnp.dtype(f"int{8 * depth.dtype.itemsize}")
     bits = jax.lax.bitcast_convert_type(depth, integer)
-    infinite = jax.lax.bitcast_convert_type(jnp.array(jnp.inf, depth.dtype), integer)
-    smallest = jnp.full(num_cells, infinite).at[cell].min(bits, mode="drop")
+    infinite = np.array(np.inf, depth.dtype).view(integer)
+
+    def of_image(bits, cell):
+        smallest = jnp.full(num_cells, infinite)
+        return smallest.at[cell.ravel()].min(bits.ravel(), mode="drop")
+
+    smallest = _image_by_image(of_image)(bits, cell)
     return jax.lax.bitcast_convert_type(smallest, depth.dtype)
+
+
+def _first_seen(
+    depth: Float[Array, "*n"], cell: Int[Array, "*n"], smallest: Float[Array, " m"]
+) -> Int[Array, " m"]:
+    """Returns the first point of the smallest depth in each cell; any in empty ones."""
+    z, cell = depth.ravel(), cell.ravel()
+    seen = z == smallest.at[cell].get(mode="fill", fill_value=0.0)
+    index = jnp.where(seen, jnp.arange(z.size, dtype=jnp.int32), z.size)
+    first = jnp.full(smallest.size, z.size, jnp.int32)
+    return first.at[cell].min(index, mode="drop")
+
+
+def _image_by_image(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Returns the function, under `jax.vmap` applied to one image after the other.
+
+    On a CPU, XLA writes out pairs of image and cell for a scatter or gather of a whole
+    batch, which takes as long again as all that led to them. Of several devices, whose
+    images these may be, none must wait for another: there nothing changes, as on GPUs.
+
+    Args:
+        function: of arrays; not differentiated.
+    """
+
+    def of_batch(*batch):
+        return jax.vmap(function)(*batch)
+
+    def in_turn(*batch):
+        return jax.lax.map(lambda image: function(*image), batch)
+
+    mapped = jax.custom_batching.custom_vmap(function)
+
+    @mapped.def_vmap
+    def _(axis_size, in_batched, *batch):
+        batch = [
+            x if batched else jnp.broadcast_to(x, (axis_size, *x.shape))
+            for x, batched in zip(batch, in_batched, strict=True)
+        ]
+        if jax.device_count() > 1:
+            return of_batch(*batch), True
+        return jax.lax.platform_dependent(*batch, cpu=in_turn, default=of_batch), True
+
+    return mapped

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mdm_jax import numerics
-from mdm_jax.geometry import camera, intrinsics, motion, pose, sampling, splatting
+from mdm_jax.geometry import camera, motion, pose, sampling, splatting
 from mdm_jax.structs import Motion, Pose, Warped
 
 # A source depth beyond this counts as unknown, as it does for `camera.project`; and one
@@ -126,14 +126,13 @@ def forward_warp(
     )
     known = (source_depth > 1 / _FARTHEST) & (source_depth < _FARTHEST)
     depth = jnp.where(known, source_depth, 1.0)
-    # The finer grid unprojects to the same rays, the points project to the coarse one.
-    fine = (alpha * height, alpha * width)
-    K_fine = jnp.asarray(intrinsics.resize(K, from_size=size, to_size=fine))
-    points_source = camera.unproject(_repeat(depth, alpha), K_fine)
+    # A finer grid in `alpha^2` parts of the size of the image, each a bit beside it.
+    K_beside = _beside(K, alpha)
+    points_source = jax.vmap(camera.unproject, (None, 0))(depth, K_beside)
     points_target = pose.transform(target_from_source, points_source)
     projection = camera.project(points_target, K)
     pixels = projection.pixels
-    z = jnp.where(_repeat(known, alpha), projection.depth, 0.0)
+    z = jnp.where(known, projection.depth, 0.0)
     if mode == "nearest":
         splatted = splatting.nearest(*jax.lax.stop_gradient((pixels, z)), size)
     else:
@@ -143,7 +142,7 @@ def forward_warp(
     if splatted.point is not None:
         # The gradient through each pixel's one point, not through all alpha^2 h w.
         depth_of_point = _depth_of_point(
-            splatted.point, depth, target_from_source, K_fine, alpha
+            splatted.point, depth, target_from_source, K_beside
         )
         seen = splatting.with_gradient_of(depth_target, depth_of_point)
         depth_target = jnp.where(splatted.covered, seen, 0.0)
@@ -207,33 +206,37 @@ def _refined(
     return jnp.where(same_surface & covered, moved, depth_target)
 
 
-def _repeat(array: jax.Array, alpha: int) -> jax.Array:
-    """Returns a map `[h w]` resized to `[alpha*h alpha*w]`, nearest neighbour."""
-    return jnp.repeat(jnp.repeat(array, alpha, axis=0), alpha, axis=1)
+def _beside(K: jax.Array, alpha: int) -> jax.Array:
+    """Returns the intrinsics `[alpha^2 3 3]` of the parts of a grid `alpha` times finer.
+
+    Pixel p of part i looks where the finer grid's pixel `alpha p + i` does, by rows.
+    """
+    offset = (jnp.arange(alpha, dtype=jnp.float32) + 0.5) / alpha - 0.5
+    y, x = jnp.meshgrid(offset, offset, indexing="ij")
+    K = jnp.tile(K, (alpha * alpha, 1, 1))
+    return K.at[:, 0, 2].add(-x.ravel()).at[:, 1, 2].add(-y.ravel())
 
 
 def _depth_of_point(
     point: jax.Array,
     source_depth: jax.Array,
     target_from_source: Pose,
-    K_fine: jax.Array,
-    alpha: int,
+    K_beside: jax.Array,
 ) -> jax.Array:
-    """Returns the depth in the target frame of given points of the repeated source.
+    """Returns the depth in the target frame of given points of the finer source.
 
     Args:
-        point: int `[h w]`, indices into the flattened `[alpha*h alpha*w]` points.
+        point: int `[h w]`, indices into the flattened `[alpha^2 h w]` points.
         source_depth: `[h w]`.
         target_from_source: one pose.
-        K_fine: intrinsics of the repeated source.
-        alpha: how often rows and columns are repeated.
+        K_beside: `[alpha^2 3 3]`, intrinsics of the parts of the finer source.
     """
-    width = source_depth.shape[1]
-    y, x = jnp.divmod(point, alpha * width)
-    index = (y // alpha) * width + x // alpha
+    part, index = jnp.divmod(point, source_depth.size)
+    y, x = jnp.divmod(index, source_depth.shape[1])
     depth = source_depth.ravel().at[index].get(mode="promise_in_bounds")
-    ray_x = (x - K_fine[0, 2]) / K_fine[0, 0]
-    ray_y = (y - K_fine[1, 2]) / K_fine[1, 1]
+    centre = K_beside[:, :2, 2].at[part].get(mode="promise_in_bounds")
+    ray_x = (x - centre[..., 0]) / K_beside[0, 0, 0]
+    ray_y = (y - centre[..., 1]) / K_beside[0, 1, 1]
     # The last row of R D(p) K^-1 p~ + t.
     row = target_from_source.rotation[2]
     ray_z_target = row[0] * ray_x + row[1] * ray_y + row[2]

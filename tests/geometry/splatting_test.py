@@ -201,3 +201,23 @@ def test_mapped_over_devices_it_equals_each_image_alone_and_nothing_is_exchanged
         one = alone(pixels[index : index + 1], depth[index : index + 1])
         for many, single in zip(jax.tree.leaves(together), jax.tree.leaves(one)):
             np.testing.assert_allclose(many[index], single[0], rtol=1e-3, atol=1e-4)
+
+
+def test_a_batch_on_a_cpu_alone_gives_the_same(monkeypatch):
+    def value_and_gradient(pixels, depth):
+        def total(depth):
+            splatted = jax.vmap(jax.vmap(MODES["nearest"]))(pixels, depth)
+            return jnp.sum(jnp.cos(splatted.depth)), (splatted.depth, splatted.point)
+
+        return jax.value_and_grad(total, has_aux=True)(depth)
+
+    pixels, depth = _points(2, 3, N)
+    together = jax.jit(value_and_gradient)(pixels, depth)
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    in_turn = jax.jit(lambda *points: value_and_gradient(*points))
+    assert in_turn.lower(pixels, depth).as_text().count("stablehlo.while") > 0
+    jax.tree.map(np.testing.assert_array_equal, in_turn(pixels, depth), together)
+    # One program for every kind of device.
+    platforms = ("cpu", "cuda", "tpu")
+    exported = jax.export.export(in_turn, platforms=platforms)(pixels, depth)
+    assert exported.platforms == platforms
