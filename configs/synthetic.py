@@ -12,6 +12,10 @@ cars and poles.
 
 `long`, seed 0, three quarters of an hour on one core: Abs Rel 0.191 on the test and 0.171
 on the training drives, on moving cars 0.336, translation error 0.136, motion IoU 0.252.
+`large`, seed 0, an hour and forty minutes on one core: 0.187 on the test drives (0.309),
+0.151 on the training drives (0.274: 0.55 of it, where the demo comes to 0.65), on moving
+cars 0.323, translation error 0.148, motion IoU 0.193. Of what is left on training drives,
+cars have 22 % (on 8 % of the pixels) and distances beyond 30 m 29 %.
 `paper_net`, the paper's motion net as narrow as the depth net, seed 0: 0.308 on the test
 drives, translation error 0.371, direction 12 degrees, motion IoU 0.050. In so short a
 training it finds no motion, and so no depth.
@@ -72,6 +76,14 @@ def _train_longer(config):
     config.motion_field.regularizer_ramp_steps *= 3
 
 
+def _enlarge(config):
+    """Images of 64x208 and networks twice as wide, trained three times as long."""
+    config.dataset.size = (64, 208)
+    config.networks.width_multiplier *= 2
+    config.train.num_steps *= 3
+    config.motion_field.regularizer_ramp_steps *= 3
+
+
 def _use_paper_net(config):
     """The motion net of Li et al. 2020, as narrow as the depth net."""
     config.networks.motion_net = "paper"
@@ -98,6 +110,7 @@ VARIANTS = {
     "instance_motion": _use_instance_motion,
     "smoke": _shrink_to_smoke,
     "long": _train_longer,
+    "large": _enlarge,
     "paper_net": _use_paper_net,
     "paper_size": _use_paper_size,
     "validation": _evaluate_on_validation,

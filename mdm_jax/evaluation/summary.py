@@ -52,6 +52,7 @@ _MOTION_ROWS = (
     ("motion F1", "motion/f1", None),
     ("motion IoU, best threshold", "motion/best_iou", None),
     ("motion F1, best threshold", "motion/best_f1", None),
+    ("Abs Rel, mean of moving objects", "objects/abs_rel", None),
     ("object direction [deg]", "objects/direction_deg", None),
     ("object direction, median [deg]", "objects/direction_median_deg", None),
     ("of those in both frames [deg]", "objects/direction_seen_twice_deg", None),

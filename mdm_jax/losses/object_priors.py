@@ -108,11 +108,14 @@ def height_prior(
     height: Float[Array, ""],
     scene_depth: Float[Array, "*n"],
     valid: Bool[Array, "*n k"],
+    complete: Bool[Array, "*n k"],
 ) -> Float[Array, ""]:
     """Returns how far objects are from where their height in the image puts them.
 
     Relative to the scene's depth; gradients flow into the object's depth and the height
-    all objects share, so that it is learned.
+    all objects share, so that it is learned. An object that the image cuts off is at
+    least as tall as what is seen of it: it may be nearer, but not farther (not in the
+    papers; nothing else holds near cars, which leave the image from frame to frame).
 
     Args:
         object_depth: <D_t in M^n>, mean depth of the object.
@@ -121,10 +124,12 @@ def height_prior(
         height: h_prior, in depth units.
         scene_depth: <D_t>, mean depth of the image; carries no gradient.
         valid: which objects count; false for one of no height.
+        complete: which are not cut off above or below.
     """
     # L_h = sum_n |<D_t in M^n> - f_y h_prior / h^n| / <D_t>
     expected = numerics.safe_divide(focal_y[..., None] * height, box_height)
-    error = numerics.safe_abs(object_depth - expected)
+    error = object_depth - expected
+    error = jnp.where(complete | (error > 0), numerics.safe_abs(error), 0.0)
     error = numerics.safe_divide(error, lax.stop_gradient(scene_depth)[..., None])
     return numerics.masked_mean(error, valid & (box_height > 0))
 

@@ -272,7 +272,8 @@ def _object_terms(
             intrinsics[:, 1, 1],
             objects.height,
             scene_depth,
-            frame_pairs.flatten(exists) & boxes.complete,
+            frame_pairs.flatten(exists),
+            boxes.complete,
         ),
         "object_cycle": object_priors.motion_cycle(
             pose.rotation,

@@ -200,6 +200,7 @@ def summary_table(metrics: dict[str, float], drive: str) -> list[tuple[str, str,
         row("egomotion direction [deg]", "egomotion/direction_deg", None),
         row("egomotion rotation [deg]", "egomotion/rotation_deg", None),
         row("motion IoU", "motion/iou", "motion/iou_all_moving"),
+        row("Abs Rel, mean of moving objects", "objects/abs_rel", None),
         row("objects, direction [deg]", "objects/direction_deg", None),
         row("objects, direction, median [deg]", "objects/direction_median_deg", None),
         row(

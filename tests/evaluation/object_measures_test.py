@@ -93,6 +93,15 @@ def test_only_the_car_at_camera_speed_can_be_a_hole(drive):
     assert none["objects/following_hole_rate"] == 0
 
 
+def test_depth_of_objects_counts_each_once_whatever_its_size(drive):
+    labels = np.array(drive.instance_labels)
+    labels[0, 4:6, 5:15] = 0  # 80 pixels of one, 100 of the other
+    smaller = dataclasses.replace(drive, instance_labels=labels)
+    factor = np.where(labels[0] == 1, 1.5, 1.0)
+    result = _result(_pair(smaller, depth_factor=factor))
+    assert result["objects/abs_rel"] == pytest.approx(0.25)
+
+
 def test_small_and_slow_objects_are_not_judged(drive):
     assert _result(_pair(drive), min_pixels=101)["objects/num"] == 0
     # The oncoming car does 2.5 m.

@@ -90,6 +90,7 @@ def _height_arguments():
         "height": jnp.asarray(1.5),
         "scene_depth": jnp.array([20.0, 40.0]),
         "valid": jnp.ones((N, K), bool),
+        "complete": jnp.ones((N, K), bool),
     }
 
 
@@ -114,6 +115,19 @@ def test_the_height_prior_teaches_depth_and_height_but_not_the_scene():
     assert float(depth.min()) > 0  # too far: nearer
     assert float(height) < 0  # or taller
     assert not scene.any()
+
+
+def test_what_the_image_cuts_off_may_be_nearer_but_not_farther():
+    cut = _height_arguments() | {"complete": jnp.zeros((N, K), bool)}
+    depth = jnp.tile(jnp.array([8.0, 10.0, 30.0])[:K], (N, 1))
+
+    def error(depth):
+        return object_priors.height_prior(**cut | {"object_depth": depth})
+
+    value, gradient = jax.jit(jax.value_and_grad(error))(depth)
+    # |30 - 10| / 20 and / 40, of one object in three.
+    assert value == pytest.approx(0.75 / K)
+    np.testing.assert_array_equal(np.sign(gradient), np.sign(depth - 10) > 0)
 
 
 def test_motions_that_cancel_have_no_cycle_error():
