@@ -57,7 +57,7 @@ def _use_instance_motion(config):
     config.loss_weights.smoothness = 0.01
     config.loss_weights.geometric = 0.02
     config.optimizer.muon_networks = ("depth_net",)
-    config.train.num_steps = 2800
+    config.train.num_steps = 2700
 
 
 def _shrink_to_smoke(config):
