@@ -29,8 +29,8 @@ class Objects:
     `objects/direction_seen_twice_deg` is the mean angle of those objects that the source
     shows as well, in at least as many pixels as the smallest object judged: what has left
     the image by then has no motion that the two frames could tell.
-    `objects/abs_rel` is the mean of the objects' own Abs Rel: `moving/abs_rel`, the mean
-    over all their pixels, is that of the few nearest ones, which have most of them.
+    `objects/abs_rel` is the mean of the objects' own Abs Rel; in `moving/abs_rel` every
+    pixel has a vote, and the few nearest ones have most of the pixels.
     `objects/following_hole_rate` is the share of the pixels of objects that drive at the
     camera's speed that are put more than three times too far away: without object motion,
     those are infinitely far. `objects/num` and `objects/num_following` count the objects
@@ -88,12 +88,13 @@ class Objects:
             self._add_object(motion, predicted)
             seen_twice = np.count_nonzero(in_source == label) >= self._min_pixels
             self._seen_twice.append(bool(seen_twice))
-            depth = scale * pair.prediction["depth"][pixels]
-            self._depth_errors.append(float(np.mean(abs(depth / truth[pixels] - 1))))
+            depth = scale * pair.prediction["depth"]
+            errors = depth_lib.depth_metrics(truth, depth, pixels, **self._range)
+            self._depth_errors.append(errors["abs_rel"])
             step = np.linalg.norm(camera[:3, 3])
             relative = motion + camera[:3, 3]
             if np.linalg.norm(relative) < _FOLLOWING * step:
-                far = depth > 3 * truth[pixels]
+                far = depth[pixels] > 3 * truth[pixels]
                 self._holes += (far.sum(), far.size)
                 self._num_following += 1
 

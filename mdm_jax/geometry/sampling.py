@@ -185,7 +185,7 @@ def _per_channel(weight: Float[Array, "H W"], channels: int) -> Float[Array, "H 
 @_per_channel.defjvp
 def _per_channel_jvp(channels, primals, tangents):
     (weight,), (tangent,) = primals, tangents
-    if channels <= _FEW_CHANNELS:
+    if 0 < channels <= _FEW_CHANNELS:
         repeated = jnp.stack([tangent] * channels, axis=-1)
     else:
         repeated = jnp.broadcast_to(tangent[..., None], (*tangent.shape, channels))

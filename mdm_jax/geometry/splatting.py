@@ -197,7 +197,7 @@ def _smallest(
 def _first_seen(
     depth: Float[Array, "*n"], cell: Int[Array, "*n"], smallest: Float[Array, " m"]
 ) -> Int[Array, " m"]:
-    """Returns the first point of the smallest depth in each cell; any in empty ones."""
+    """Returns the first point of the smallest depth in each cell, n in empty ones."""
     z, cell = depth.ravel(), cell.ravel()
     seen = z == smallest.at[cell].get(mode="fill", fill_value=0.0)
     index = jnp.where(seen, jnp.arange(z.size, dtype=jnp.int32), z.size)
@@ -212,6 +212,8 @@ def _image_by_image(function: Callable[..., Array]) -> Callable[..., Array]:
     batch, which takes as long again as all that led to them. Of several devices, whose
     images these may be, none must wait for another: there nothing changes, as on GPUs.
 
+    Outside `jax.jit`, every call under `jax.vmap` is compiled anew.
+
     Args:
         function: of arrays; not differentiated.
     """
@@ -220,7 +222,7 @@ def _image_by_image(function: Callable[..., Array]) -> Callable[..., Array]:
         return jax.vmap(function)(*batch)
 
     def in_turn(*batch):
-        return jax.lax.map(lambda image: function(*image), batch)
+        return jax.lax.map(lambda image: mapped(*image), batch)
 
     mapped = jax.custom_batching.custom_vmap(function)
 

@@ -209,11 +209,12 @@ def _refined(
 def _beside(K: jax.Array, alpha: int) -> jax.Array:
     """Returns the intrinsics `[alpha^2 3 3]` of the parts of a grid `alpha` times finer.
 
-    Pixel p of part i looks where the finer grid's pixel `alpha p + i` does, by rows.
+    Pixel (x, y) of part `j alpha + i` looks where the finer grid's pixel
+    `(alpha x + i, alpha y + j)` does.
     """
     offset = (jnp.arange(alpha, dtype=jnp.float32) + 0.5) / alpha - 0.5
     y, x = jnp.meshgrid(offset, offset, indexing="ij")
-    K = jnp.tile(K, (alpha * alpha, 1, 1))
+    K = jnp.tile(1.0 * jnp.asarray(K), (alpha * alpha, 1, 1))
     return K.at[:, 0, 2].add(-x.ravel()).at[:, 1, 2].add(-y.ravel())
 
 

@@ -116,6 +116,7 @@ def height_prior(
     all objects share, so that it is learned. An object that the image cuts off is at
     least as tall as what is seen of it: it may be nearer, but not farther (not in the
     papers; nothing else holds near cars, which leave the image from frame to frame).
+    Those that are nearer count as objects without an error.
 
     Args:
         object_depth: <D_t in M^n>, mean depth of the object.
