@@ -125,13 +125,24 @@ class Route:
         if legs is not None:
             leg = segments[:, 7]
             segments = segments[(leg >= legs.start) & (leg < legs.stop)]
-        a, b = segments[:, 0:2], segments[:, 2:4]
-        edge = b - a
-        offset = points[:, None, :] - a[None]
-        length = np.sum(edge**2, axis=-1)
-        along = np.clip(np.sum(offset * edge[None], axis=-1) / length[None], 0, 1)
-        distance = np.linalg.norm(offset - along[..., None] * edge[None], axis=-1)
-        return np.min(distance - segments[None, :, 5], axis=1)
+        # Only segments about as near to the points' middle as the nearest one is can be
+        # the nearest to any of them.
+        middle = points.mean(axis=0)
+        reach = np.sqrt(np.max(np.sum((points - middle) ** 2, axis=-1)))
+        from_middle = _distances(middle[None], segments)[0]
+        segments = segments[from_middle <= from_middle.min() + 2 * reach + 1e-6]
+        return np.min(_distances(points, segments), axis=1)
+
+
+def _distances(points: np.ndarray, segments: np.ndarray) -> np.ndarray:
+    """Returns `[n m]`: how far points `[n 2]` are from the edges of each segment."""
+    a, b = segments[:, 0:2], segments[:, 2:4]
+    edge = b - a
+    offset = points[:, None, :] - a[None]
+    length = np.sum(edge**2, axis=-1)
+    along = np.clip(np.sum(offset * edge[None], axis=-1) / length[None], 0, 1)
+    distance = np.linalg.norm(offset - along[..., None] * edge[None], axis=-1)
+    return distance - segments[None, :, 5]
 
 
 def make_route(seed: Sequence[int], *, length: float) -> Route:
