@@ -161,6 +161,22 @@ def test_nothing_stands_on_the_road():
     assert (world.route.clearance(world.parked[:, :2]) > -1.3).all()
 
 
+@pytest.mark.parametrize("spread", [0.0, 1.0, 12.0])
+def test_clearance_is_to_the_nearest_of_all_streets(spread):
+    route = synthetic_route.make_route((0, 0, 3), length=400.0)
+    rng = np.random.default_rng(0)
+    for middle in rng.uniform(-60, 260, (40, 2)):
+        points = middle + rng.uniform(-spread, spread, (9, 2))
+        nearest = np.full(len(points), np.inf)
+        for ax, az, bx, bz, _, half_width, *_ in route.segments:
+            # Finely sampled, not projected: a segment is its points.
+            w = np.linspace(0, 1, 2001)[:, None]
+            street = (1 - w) * [ax, az] + w * [bx, bz]
+            gaps = np.linalg.norm(points[:, None] - street, axis=-1).min(axis=1)
+            nearest = np.minimum(nearest, gaps - half_width)
+        np.testing.assert_allclose(route.clearance(points), nearest, atol=0.02)
+
+
 def test_a_longer_route_begins_like_a_shorter_one():
     short = synthetic_route.make_route((7,), length=300.0)
     long = synthetic_route.make_route((7,), length=900.0)
