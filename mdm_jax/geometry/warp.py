@@ -150,21 +150,39 @@ def forward_warp(
         depth_target = _refined(
             depth_target, splatted.covered, depth, known, target_from_source, K
         )
-    # Back to the source, to read there.
+    pixels, inside = _origin(depth_target, splatted.covered, target_from_source, K)
+    image = sampling.bilinear(source_image, pixels).values
+    return Warped(
+        image=jnp.where(splatted.covered[..., None], image, 0.0),
+        depth=depth_target,
+        valid=inside,
+        pixels=pixels,
+    )
+
+
+def _origin(
+    depth_target: jax.Array, covered: jax.Array, target_from_source: Pose, K: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Returns where in the source target pixels come from `[h w 2]`, and if inside.
+
+    Args:
+        depth_target: D^fw `[h w]`.
+        covered: bool `[h w]`, no hole.
+        target_from_source: one pose.
+        K: intrinsics of both images.
+    """
+    height, width = depth_target.shape
     points_target = camera.unproject(depth_target, K)
     points_source = pose.transform(pose.inverse(target_from_source), points_target)
     projection = camera.project(points_source, K)
-    hole = ~splatted.covered[..., None]
     clamped = sampling.clamp(
-        jnp.where(hole, -1.0, projection.pixels), height=height, width=width
+        jnp.where(covered[..., None], projection.pixels, -1.0),
+        height=height,
+        width=width,
     )
-    image = sampling.bilinear(source_image, clamped.pixels).values
-    return Warped(
-        image=jnp.where(hole, 0.0, image),
-        depth=depth_target,
-        valid=splatted.covered & projection.in_front & clamped.inside,
-        pixels=clamped.pixels,
-    )
+    # XLA would work all this out anew in each of the reads that follow.
+    pixels = jax.lax.optimization_barrier(clamped.pixels)
+    return pixels, covered & projection.in_front & clamped.inside
 
 
 def _refined(
@@ -187,23 +205,19 @@ def _refined(
         target_from_source: one pose.
         K: intrinsics of both images.
     """
-    height, width = source_depth.shape
-    points_target = camera.unproject(jnp.where(covered, depth_target, 1.0), K)
-    points_source = pose.transform(pose.inverse(target_from_source), points_target)
-    projection = camera.project(points_source, K)
-    clamped = sampling.clamp(projection.pixels, height=height, width=width)
+    pixels, inside = _origin(depth_target, covered, target_from_source, K)
     # Planes are linear in 1 / depth.
     inverse = jnp.stack([1 / source_depth, known.astype(source_depth.dtype)], axis=-1)
     inverse, share_known = jnp.moveaxis(
-        sampling.bilinear(inverse, clamped.pixels).values, -1, 0
+        sampling.bilinear(inverse, pixels).values, -1, 0
     )
-    x = (clamped.pixels[..., 0] - K[0, 2]) / K[0, 0]
-    y = (clamped.pixels[..., 1] - K[1, 2]) / K[1, 1]
+    x = (pixels[..., 0] - K[0, 2]) / K[0, 0]
+    y = (pixels[..., 1] - K[1, 2]) / K[1, 1]
     points_source = jnp.stack([x, y, jnp.ones_like(x)], axis=-1) / inverse[..., None]
     moved = pose.transform(target_from_source, points_source)[..., 2]
     same_surface = jnp.abs(moved - depth_target) < _ONE_SURFACE * depth_target
-    same_surface &= (share_known > 1 - 1e-6) & projection.in_front & clamped.inside
-    return jnp.where(same_surface & covered, moved, depth_target)
+    same_surface &= (share_known > 1 - 1e-6) & inside
+    return jnp.where(same_surface, moved, depth_target)
 
 
 def _beside(K: jax.Array, alpha: int) -> jax.Array:
