@@ -242,12 +242,7 @@ def test_mapped_over_devices_it_equals_one_device_and_nothing_is_exchanged():
 
     devices = jax.device_count()
     assert devices > 1
-    motions = np.random.default_rng(3).normal(0, 0.1, (2, devices, 3))
-    arguments = (
-        _image(devices, H, W, C),
-        _depth(devices, H, W),
-        *motions.astype(np.float32),
-    )
+    arguments = _forward_batch(devices)
     mesh = jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,))
     sharding = NamedSharding(mesh, PartitionSpec("data"))
     sharded = jax.device_put(arguments, sharding)
@@ -534,8 +529,9 @@ def test_a_motion_that_leaves_nothing_in_view_returns_holes(mode, translation):
         np.testing.assert_array_equal(array, 0)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_forward_warps_of_many_images_equal_each_alone_and_exchange_nothing(mode):
+def _forward_gradients(mode):
+    """Returns a function of one image: its forward warp, and the gradient of that."""
+
     def step(image, depth, angles, translation):
         def loss(depth, angles, translation):
             target_from_source = pose.from_euler(angles, translation)
@@ -549,6 +545,17 @@ def test_forward_warps_of_many_images_equal_each_alone_and_exchange_nothing(mode
         )
         return warped, gradients
 
+    return step
+
+
+def _forward_batch(num):
+    motions = np.random.default_rng(3).normal(0, 0.1, (2, num, 3))
+    return _image(num, H, W, C), _depth(num, H, W), *motions.astype(np.float32)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_forward_warps_of_many_images_equal_each_alone_and_exchange_nothing(mode):
+    step = _forward_gradients(mode)
     devices = jax.device_count()
     assert devices > 1
     motions = np.random.default_rng(3).normal(0, 0.1, (2, devices, 3))
@@ -569,6 +576,20 @@ def test_forward_warps_of_many_images_equal_each_alone_and_exchange_nothing(mode
         one = alone(*(a[index] for a in arguments))
         for many, single in zip(jax.tree.leaves(together), jax.tree.leaves(one)):
             np.testing.assert_allclose(many[index], single, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_forward_warps_on_a_cpu_alone_are_the_same(monkeypatch, mode):
+    step = jax.vmap(_forward_gradients(mode))
+    arguments = _forward_batch(3)
+    together = _jit(step)(*arguments)
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    in_turn = jax.jit(lambda *batch: step(*batch))
+    assert "stablehlo.while" in in_turn.lower(*arguments).as_text()
+    for one, other in zip(
+        jax.tree.leaves(in_turn(*arguments)), jax.tree.leaves(together)
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("mode", MODES)
