@@ -36,7 +36,16 @@ cuts off takes direction from 27.6 to 24.0 degrees. A height prior of 0.1 or 0.3
 ground below objects, which they then pull towards them. Telling the object net where images
 end, and measuring no displacement of what they cut, makes direction better by 3 and 4
 degrees and Abs Rel on moving cars worse by 0.02 and 0.04 (two seeds); a prior that objects
-rest makes neither better.
+rest makes neither better, nor does a photometric loss of frames eight times coarser beside
+the fine one; and one that moves an object's outline onto that in the source makes the
+median direction one degree better, the mean not.
+
+`instance_motion,long`, seed 0, three quarters of an hour on one core, on the same 18 test
+drives: Abs Rel 0.173, on moving cars 0.293, motion IoU 0.798, direction 29.7 degrees
+(median 10.2; 22.2 on the training drives). What is missing in direction is how the distance
+of an object changes between two frames, known to 2 %: with that true, and depth and
+egomotion too, it would be 11 degrees after twelve minutes; with true flow instead, still
+34.
 """
 
 from mdm_jax import config as config_lib
