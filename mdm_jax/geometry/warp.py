@@ -163,10 +163,13 @@ def forward_warp(
 def _origin(
     depth_target: jax.Array, covered: jax.Array, target_from_source: Pose, K: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns where in the source target pixels come from `[h w 2]`, and if inside.
+    """Returns the source pixels that the target's show `[h w 2]`, and which exist.
+
+    Those are clamped to the source; bool `[h w]` is false for holes, for what was behind
+    the source camera and for what is outside of its image.
 
     Args:
-        depth_target: D^fw `[h w]`.
+        depth_target: D^fw `[h w]`, in the target camera's frame.
         covered: bool `[h w]`, no hole.
         target_from_source: one pose.
         K: intrinsics of both images.

@@ -135,7 +135,12 @@ class Route:
 
 
 def _distances(points: np.ndarray, segments: np.ndarray) -> np.ndarray:
-    """Returns `[n m]`: how far points `[n 2]` are from the edges of each segment."""
+    """Returns how far points are from each carriageway, metres, negative on it, `[n m]`.
+
+    Args:
+        points: (x, z) in the world, `[n 2]`.
+        segments: `[m 10]`, as `Route.segments`.
+    """
     a, b = segments[:, 0:2], segments[:, 2:4]
     edge = b - a
     offset = points[:, None, :] - a[None]

@@ -38,6 +38,12 @@ def _depth(*shape: int, seed: int = 1) -> np.ndarray:
     return random.uniform(1.0, 8.0, shape or (H, W)).astype(np.float32)
 
 
+def _batch(num: int) -> tuple[np.ndarray, ...]:
+    """Images, depths, angles and translations."""
+    motions = np.random.default_rng(3).normal(0, 0.1, (2, num, 3))
+    return _image(num, H, W, C), _depth(num, H, W), *motions.astype(np.float32)
+
+
 def _ego(angles, translation, size: tuple[int, int] = (H, W)) -> Motion:
     egomotion = _pose_from_euler(jnp.asarray(angles), jnp.asarray(translation))
     return motion.ego_only(egomotion, size)
@@ -242,7 +248,7 @@ def test_mapped_over_devices_it_equals_one_device_and_nothing_is_exchanged():
 
     devices = jax.device_count()
     assert devices > 1
-    arguments = _forward_batch(devices)
+    arguments = _batch(devices)
     mesh = jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,))
     sharding = NamedSharding(mesh, PartitionSpec("data"))
     sharded = jax.device_put(arguments, sharding)
@@ -548,22 +554,12 @@ def _forward_gradients(mode):
     return step
 
 
-def _forward_batch(num):
-    motions = np.random.default_rng(3).normal(0, 0.1, (2, num, 3))
-    return _image(num, H, W, C), _depth(num, H, W), *motions.astype(np.float32)
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_forward_warps_of_many_images_equal_each_alone_and_exchange_nothing(mode):
     step = _forward_gradients(mode)
     devices = jax.device_count()
     assert devices > 1
-    motions = np.random.default_rng(3).normal(0, 0.1, (2, devices, 3))
-    arguments = (
-        _image(devices, H, W, C),
-        _depth(devices, H, W),
-        *motions.astype(np.float32),
-    )
+    arguments = _batch(devices)
     mesh = jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,))
     sharding = NamedSharding(mesh, PartitionSpec("data"))
     sharded = jax.device_put(arguments, sharding)
@@ -581,7 +577,7 @@ def test_forward_warps_of_many_images_equal_each_alone_and_exchange_nothing(mode
 @pytest.mark.parametrize("mode", MODES)
 def test_forward_warps_on_a_cpu_alone_are_the_same(monkeypatch, mode):
     step = jax.vmap(_forward_gradients(mode))
-    arguments = _forward_batch(3)
+    arguments = _batch(3)
     together = _jit(step)(*arguments)
     monkeypatch.setattr(jax, "device_count", lambda: 1)
     in_turn = jax.jit(lambda *batch: step(*batch))
