@@ -7,12 +7,12 @@ The first degrades the true masks of validation drives (ids drawn anew in every 
 eroded, 10 % missing, 5 % fallen apart) and counts the pairs that are matched, with exact
 flow and with DIS; and it times DIS on frames of 512x1024.
 
-The second writes the drives that `configs/synthetic.py` trains on, larger, with such
+The second writes the drives that `configs/rendered_drives.py` trains on, larger, with such
 masks. To train on masks made of them alone:
 
     python -m mdm_jax.annotate --input=drives/frames --masks=drives/masks \\
         --min_pixels=20 --output=tracked
-    python -m mdm_jax.main --config=configs/synthetic.py:instance_motion \\
+    python -m mdm_jax.main --config=configs/rendered_drives.py:instance_motion \\
         --workdir=runs/annotated --config.dataset.masks=tracked
 """
 
@@ -29,9 +29,9 @@ import tqdm
 from absl import app, flags
 
 from mdm_jax.annotation import degradation, flow_sources, linking, quality, sequence
-from mdm_jax.input_pipeline import recording as recording_lib
-from mdm_jax.input_pipeline import synthetic
-from mdm_jax.input_pipeline.instance_masks import instances
+from mdm_jax.masks import instances
+from mdm_jax.recording import arrays as recording_lib
+from mdm_jax.synthetic import rendered_drives
 
 _OUTPUT = flags.DEFINE_string("output", "", "JSON file for the results.")
 _WRITE = flags.DEFINE_string("write", "", "Folder to write drives to, see above.")
@@ -116,10 +116,10 @@ def write_drives(root: pathlib.Path) -> None:
 
 
 def _drive(split: str, index: int):
-    """Returns a drive as `synthetic.make_drives` makes it."""
+    """Returns a drive as `rendered_drives.make_drives` makes it."""
     height, width = (int(side) for side in _SIZE.value)
-    return synthetic.make_drive(
-        (_SEED.value, synthetic.SPLITS.index(split), index),
+    return rendered_drives.make_drive(
+        (_SEED.value, rendered_drives.SPLITS.index(split), index),
         num_frames=_FRAMES.value,
         size=(height, width),
         name=f"synthetic_{split}_{index}",

@@ -95,7 +95,7 @@ def stages(path: str, repeats: int = 300) -> dict[str, float]:
 
     recordings = _open(path)
     from mdm_jax.input_pipeline import augment, clips, transforms
-    from mdm_jax.input_pipeline.prepared import records
+    from mdm_jax.prepared import records
 
     table = clips.clip_table(recordings, clip_length=CLIP_LENGTH)
     source = clips.ClipSource(recordings, table)
@@ -141,7 +141,7 @@ def stages(path: str, repeats: int = 300) -> dict[str, float]:
 def _open(path: str):
     sys.path.insert(0, str(ROOT))
     from mdm_jax import config as config_lib
-    from mdm_jax.input_pipeline.prepared import reading
+    from mdm_jax.prepared import reading
 
     dataset = config_lib.base_config().dataset
     dataset.update(name="prepared", path=path, size=SIZE, with_truth=False)
@@ -153,11 +153,11 @@ def prepare(data_dir: str) -> str:
     import cv2
     import numpy as np
 
-    from mdm_jax.input_pipeline import synthetic
-    from mdm_jax.input_pipeline.prepared import build
-    from mdm_jax.input_pipeline.prepared.options import Options
+    from mdm_jax.prepared import build
+    from mdm_jax.prepared.options import Options
+    from mdm_jax.synthetic import rendered_drives
 
-    drives = synthetic.make_drives(
+    drives = rendered_drives.make_drives(
         split="train", num_drives=1, num_frames=100, size=SIZE, seed=0
     )
     rng = np.random.default_rng(0)
@@ -219,7 +219,7 @@ def main(argv: list[str]):
     if unknown:
         raise app.UsageError(f"unknown cases {unknown}; there are {list(CASES)}")
     sys.path.insert(0, str(ROOT))
-    from mdm_jax.input_pipeline.prepared import layout
+    from mdm_jax.prepared import layout
     from mdm_jax.train import reporting
 
     load = os.getloadavg()[0]

@@ -89,8 +89,8 @@ def main(argv: list[str]):
         raise app.UsageError("one NAME is expected, such as kitti_raw")
     logging.set_verbosity(logging.INFO)
     # Here, so that --help and mistakes do not wait for them.
-    from mdm_jax.input_pipeline.prepared import build, layout, verify
-    from mdm_jax.input_pipeline.prepared.options import Options
+    from mdm_jax.prepared import build, layout, verify
+    from mdm_jax.prepared.options import Options
 
     try:
         options = Options(
@@ -115,7 +115,7 @@ def main(argv: list[str]):
         if _BEAM.value is None:
             runner = build.on_processes(_NUM_PROCESSES.value)
         else:
-            from mdm_jax.input_pipeline.prepared import beam
+            from mdm_jax.prepared import beam
 
             runner = beam.on_beam(_BEAM.value.split())
         folder = build.build(options, runner=runner, annotator=_annotator())

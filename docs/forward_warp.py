@@ -18,7 +18,8 @@ import matplotlib.figure
 import numpy as np
 
 from mdm_jax.geometry import motion, pose, warp
-from mdm_jax.input_pipeline import recording, synthetic, synthetic_traffic
+from mdm_jax.recording import arrays
+from mdm_jax.synthetic import rendered_drives, traffic
 
 OUTPUT = pathlib.Path(__file__).with_suffix(".png")
 SIZE, NUM_FRAMES, SOURCE = (128, 416), 8, 5
@@ -29,7 +30,7 @@ FORWARD, INVERSE = "#1b9e4b", "#d1352b"
 
 def frozen_drive(seed: int):
     """Returns the drive with all cars where they are in frame `SOURCE`."""
-    moving = synthetic_traffic.make_traffic
+    moving = traffic.make_traffic
 
     def freeze(track):
         index = SOURCE - track.start
@@ -38,18 +39,18 @@ def frozen_drive(seed: int):
         still = np.stack([track.poses[index]] * NUM_FRAMES)
         return dataclasses.replace(track, start=0, poses=still)
 
-    def traffic(*arguments):
+    def frozen(*arguments):
         return [freeze(track) for track in moving(*arguments)]
 
-    with mock.patch.object(synthetic_traffic, "make_traffic", traffic):
-        return synthetic.make_drive(seed, num_frames=NUM_FRAMES, size=SIZE)
+    with mock.patch.object(traffic, "make_traffic", frozen):
+        return rendered_drives.make_drive(seed, num_frames=NUM_FRAMES, size=SIZE)
 
 
 def warp_both_ways(drive, target: int, content: np.ndarray):
     """Returns the content `[h w c]` of `SOURCE` as `target` sees it: forward, inverse."""
 
     def camera_motion(a, b):
-        matrix = recording.camera_motion(drive, a, b)
+        matrix = arrays.camera_motion(drive, a, b)
         return pose.from_matrix(jnp.asarray(matrix, jnp.float32))
 
     forward = jax.jit(warp.forward_warp)(
@@ -91,7 +92,7 @@ def window(*masks: np.ndarray) -> tuple[slice, slice]:
 
 def draw_row(axes, seed: int, target: int) -> None:
     """Draws one drive: source, truth, forward and inverse."""
-    drive = synthetic.make_drive(seed, num_frames=NUM_FRAMES, size=SIZE)
+    drive = rendered_drives.make_drive(seed, num_frames=NUM_FRAMES, size=SIZE)
     frozen = frozen_drive(seed)
     moving, still = drive.instance_labels, frozen.instance_labels
     assert moving is not None and still is not None  # Synthetic drives have them.
@@ -104,7 +105,7 @@ def draw_row(axes, seed: int, target: int) -> None:
     warps = [
         (w[..., :3], w[..., 3] > 0.5) for w in warp_both_ways(drive, target, content)
     ]
-    step = recording.rigid_motion(drive, SOURCE, target).residual_translation
+    step = arrays.rigid_motion(drive, SOURCE, target).residual_translation
     metres = np.median(np.linalg.norm(step[mask], axis=-1))
 
     around = window(truth, *(m for _, m in warps))

@@ -26,8 +26,8 @@ import sys
 from absl import app, flags, logging
 
 from mdm_jax.annotation import all_clips, command_flags
-from mdm_jax.input_pipeline import footage as footage_lib
-from mdm_jax.input_pipeline.readers import errors
+from mdm_jax.files import errors
+from mdm_jax.sources import footage as footage_lib
 from mdm_jax.visualize import instance_overview
 
 _INPUT = flags.DEFINE_string("input", None, "Frames: folder of images, video, or both.")

@@ -2,7 +2,7 @@
 
 Depth or trajectories, of a trained run or in anybody's files, are measured by a named
 protocol; `--protocol=list` explains all of them. With `--output=DIR` the numbers are
-written as JSON and CSV, and a page `report.html` shows them with pictures. Examples:
+written as JSON and CSV, and a page `writing.html` shows them with pictures. Examples:
 
     python -m mdm_jax.evaluate --protocol=synthetic --workdir=runs/demo --output=out
     python -m mdm_jax.evaluate --protocol=kitti_eigen --workdir=runs/kitti \\
@@ -36,18 +36,17 @@ from mdm_jax.evaluation import (
     odometry_evaluation,
     predictions,
     protocols,
-    report,
     summary,
     trajectory_files,
 )
-from mdm_jax.reports import depth_sections, odometry_sections
+from mdm_jax.evaluation.report import depth_sections, odometry_sections, writing
 from mdm_jax.train import reporting, startup
 
 if TYPE_CHECKING:
-    from mdm_jax.train import restore
+    from mdm_jax.run import restore
 
 _PROTOCOL = flags.DEFINE_string("protocol", None, "Name of a protocol, or `list`.")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for numbers and report.html.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for numbers and writing.html.")
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run to evaluate.")
 _CONFIG = config_flags.DEFINE_config_file(
@@ -122,7 +121,7 @@ def predictions_of_run(
     Raises:
         ValueError: an image has no truth, or a true map no image; names the first.
     """
-    from mdm_jax.train import run_evaluation
+    from mdm_jax.run import run_evaluation
 
     images = _images(truth)
     if images is None:
@@ -153,7 +152,7 @@ def evaluate_drives(protocol: protocols.DepthProtocol) -> dict[str, float]:
 
     Beside depth, all is measured that is known to be true of them.
     """
-    from mdm_jax.train import run_evaluation
+    from mdm_jax.run import run_evaluation
 
     pairs, result, warnings = run_evaluation.measure_drives(_open_run(), protocol)
     metrics, depth = result.metrics, result.depth
@@ -179,7 +178,7 @@ def evaluate_odometry(protocol: protocols.OdometryProtocol) -> dict[str, float]:
         if _WORKDIR.value is None:
             paths = _required(_PREDICTIONS), _required(_TRUTH)
         else:
-            from mdm_jax.train import run_evaluation
+            from mdm_jax.run import run_evaluation
 
             paths = run_evaluation.write_trajectories(
                 _open_run(),
@@ -212,7 +211,7 @@ def evaluate_odometry(protocol: protocols.OdometryProtocol) -> dict[str, float]:
 
 def _open_run() -> restore.Run:
     """Returns the run to evaluate, with the settings that the flags change."""
-    from mdm_jax.train import run_evaluation
+    from mdm_jax.run import run_evaluation
 
     return run_evaluation.open_run(
         _required(_WORKDIR),
@@ -268,14 +267,14 @@ def _report(
     table: summary.Table,
     warnings: Sequence[str],
     rows: Sequence[Mapping[str, Any]],
-    sections: Callable[[], Sequence[report.Section]],
+    sections: Callable[[], Sequence[writing.Section]],
 ):
     """Prints what was measured and, with `--output`, writes it."""
     print(f"\n{reporting.format_table(protocol.name, table)}\n", flush=True)
     for warning in warnings:
         logging.warning("%s", warning)
     if _OUTPUT.value is not None:
-        page = report.write_evaluation(
+        page = writing.write_evaluation(
             _OUTPUT.value,
             protocol=protocol,
             metrics=metrics,

@@ -28,7 +28,8 @@ import sys
 
 from absl import app, flags, logging
 
-from mdm_jax.train import exporting, restore, startup
+from mdm_jax.run import exporting, restore
+from mdm_jax.train import startup
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run to export.")
 _FORMAT = flags.DEFINE_enum(

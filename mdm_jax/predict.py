@@ -22,7 +22,7 @@ from mdm_jax.train import startup
 
 if TYPE_CHECKING:
     from mdm_jax.methods.base import Method
-    from mdm_jax.train import restore
+    from mdm_jax.run import restore
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run that predicts.")
 _INPUT = flags.DEFINE_string(
@@ -82,7 +82,7 @@ def predict_all() -> list[dict[str, Any]]:
     workdir, path, output = (_given(flag) for flag in (_WORKDIR, _INPUT, _OUTPUT))
     # Imported here: some of these modules ask JAX for its devices.
     from mdm_jax.prediction import frames, inference, maps, predict, scaling
-    from mdm_jax.train import restore
+    from mdm_jax.run import restore
 
     request = predict.Request(
         intrinsics=_INTRINSICS.value,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from mdm_jax.annotation import all_clips, clips, linking
-from mdm_jax.input_pipeline import folder_lock
-from mdm_jax.input_pipeline import footage as footage_lib
-from mdm_jax.input_pipeline.readers.errors import DataError
+from mdm_jax.files import folder_lock
+from mdm_jax.files.errors import DataError
+from mdm_jax.sources import footage as footage_lib
 from mdm_jax.visualize import instance_overview
 
 _H, _W = 40, 64
@@ -111,7 +111,7 @@ def test_a_second_annotation_at_the_same_time_is_an_error(root):
 
 
 def test_a_process_that_is_killed_is_named_and_the_rest_goes_on(root):
-    sources = clips.Sources(masks="call:tests.input_pipeline.prepared.jobs.die")
+    sources = clips.Sources(masks="call:tests.prepared.jobs.die")
     with pytest.raises(ChildProcessError, match="annotating: .* --processes=1 .now 2"):
         _annotate(root, sources=sources, processes=2)
     assert len(_annotate(root)) == 2

@@ -123,7 +123,7 @@ def tiny_recordings():
     """Two drives of six frames towards a textured wall, one patch of it moving."""
     import numpy as np
 
-    from mdm_jax.input_pipeline.recording import Recording
+    from mdm_jax.recording.arrays import Recording
 
     rng = np.random.default_rng(0)
     num_frames, height, width = 6, 32, 40

@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdm_jax.evaluation import trajectory_files
-from mdm_jax.input_pipeline.prepared import build
-from mdm_jax.input_pipeline.prepared.options import Options
 from mdm_jax.networks import pretrained, resnet
-from tests.input_pipeline.readers import conftest as tiny_sets
+from mdm_jax.prepared import build
+from mdm_jax.prepared.options import Options
+from tests.sources import conftest as tiny_sets
 
 # Height and width for which the intrinsics on the pages are meant.
 _KITTI = (376, 1241)

@@ -16,8 +16,9 @@ import pytest
 
 from mdm_jax import methods
 from mdm_jax.evaluation import protocols, trajectory_files
+from mdm_jax.run import run_evaluation
 from mdm_jax.structs import batch_from_arrays
-from mdm_jax.train import checkpoint, preflight, run_evaluation
+from mdm_jax.train import checkpoint, preflight
 
 ROOT = pathlib.Path(__file__).parents[1]
 

@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from mdm_jax.train import exporting
+from mdm_jax.run import exporting
 
 
 @pytest.fixture

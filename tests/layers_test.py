@@ -14,18 +14,37 @@ PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "mdm_jax"
 
 # From the bottom. Units of one layer do not know each other, except in the lowest.
 LAYERS = (
-    ("structs", "config", "numerics", "presets"),
+    ("structs", "config", "numerics", "presets", "files"),
     ("geometry", "networks"),
-    ("losses", "input_pipeline"),
-    ("methods", "annotation"),
-    ("evaluation", "visualize"),
-    ("prediction", "reports"),
+    ("losses", "masks"),
+    ("sources",),
+    ("recording",),
+    ("synthetic", "input_pipeline"),
+    ("methods", "annotation", "prepared"),
+    ("visualize",),
+    ("evaluation",),
+    ("prediction",),
     ("train",),
+    ("run",),
     ("main", "evaluate", "predict", "export", "annotate"),
 )
 LAYER_OF = {unit: index for index, units in enumerate(LAYERS) for unit in units}
 # Losses and input pipeline stand on geometry alone.
-FORBIDDEN = {("losses", "networks"), ("input_pipeline", "networks")}
+FORBIDDEN = {
+    (unit, "networks")
+    for unit in ("losses", "masks", "sources", "recording", "synthetic")
+} | {("input_pipeline", "networks")}
+
+
+# Still to be moved; this set only shrinks.
+PENDING = {
+    ("geometry", "input_pipeline"),
+    ("geometry", "sources"),
+    ("masks", "sources"),
+    ("masks", "recording"),
+    ("sources", "recording"),
+    ("sources", "input_pipeline"),
+}
 
 
 def _unit(module: str) -> str:
@@ -68,7 +87,8 @@ def _violations(source: str, *, module: str, is_package: bool = False) -> list[s
             continue
         same = imported == unit or LAYER_OF[imported] == LAYER_OF[unit] == 0
         lower = LAYER_OF[imported] < LAYER_OF[unit]
-        if not (same or lower) or (unit, imported) in FORBIDDEN:
+        pending = (unit, imported) in PENDING
+        if not (same or lower or pending) or (unit, imported) in FORBIDDEN:
             found.append(f"{module} imports {name}")
     return found
 
@@ -106,7 +126,7 @@ def test_imports_downwards_are_allowed(module, source):
         ("mdm_jax.geometry.warp", "from ..networks import layers"),
         ("mdm_jax.losses.ssim", "from mdm_jax import networks"),
         ("mdm_jax.methods.base", "def f():\n    import mdm_jax.train.step"),
-        ("mdm_jax.evaluation.report", "from mdm_jax.visualize.panel import save_panel"),
+        ("mdm_jax.visualize.plots", "from mdm_jax.evaluation.report import writing"),
         ("mdm_jax.helpers", ""),
     ],
 )

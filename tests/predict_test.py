@@ -13,8 +13,9 @@ from mdm_jax import config as config_lib
 from mdm_jax import methods, presets
 from mdm_jax.geometry import motion as motion_lib
 from mdm_jax.methods.base import Method
+from mdm_jax.run import restore
 from mdm_jax.structs import Pairs, Pose, Prediction
-from mdm_jax.train import restore, startup
+from mdm_jax.train import startup
 
 SIZE = (32, 40)
 

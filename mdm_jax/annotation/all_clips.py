@@ -17,10 +17,8 @@ import numpy as np
 from absl import logging
 
 from mdm_jax.annotation import clips, linking
-from mdm_jax.input_pipeline import folder_lock
-from mdm_jax.input_pipeline.footage import Footage
-from mdm_jax.input_pipeline.prepared import workers
-from mdm_jax.input_pipeline.readers import errors
+from mdm_jax.files import errors, folder_lock, workers
+from mdm_jax.sources.footage import Footage
 
 # Hardly an object covers more of a frame.
 _LARGE = 0.6

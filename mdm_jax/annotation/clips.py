@@ -22,10 +22,10 @@ from absl import logging
 
 from mdm_jax.annotation import flow_sources, linking, mask_sources, sequence, tracks
 from mdm_jax.annotation.frames import Frame
-from mdm_jax.input_pipeline import footage as footage_lib
-from mdm_jax.input_pipeline.instance_masks import frame_names, mask_files
-from mdm_jax.input_pipeline.readers import files, image_file
-from mdm_jax.input_pipeline.readers.errors import DataError
+from mdm_jax.files import file_content, image_file
+from mdm_jax.files.errors import DataError
+from mdm_jax.masks import frame_names, mask_files
+from mdm_jax.sources import footage as footage_lib
 
 SUMMARY = "summary.json"
 _VERSION = 1  # raise it when the same files would have to give other tracks
@@ -78,7 +78,7 @@ def annotate_clip(
     final = output / footage.name
     final.parent.mkdir(parents=True, exist_ok=True)  # Names of drives may have folders.
     key = _key(footage, sources, options, alone=alone)
-    if files.exists(final):
+    if file_content.exists(final):
         return _finished(final, key)
     masks = mask_sources.create(
         sources.masks,
@@ -170,12 +170,12 @@ def _finished(final: pathlib.Path, key: str) -> dict[str, Any]:
         DataError: it was made of something else.
     """
     path = final / SUMMARY
-    if not files.exists(path):
+    if not file_content.exists(path):
         raise DataError(
             final, "this folder is in the way of the clip's; choose another"
         )
-    summary = files.read_json(path)
-    if files.field(summary, ("key",), path) != key:
+    summary = file_content.read_json(path)
+    if file_content.field(summary, ("key",), path) != key:
         raise DataError(
             final,
             "was made of other frames, masks or options; remove it, or choose another"
@@ -188,16 +188,16 @@ def _records(part: pathlib.Path, key: str, names: list[str]) -> list[tracks.Seen
     """Returns what an interrupted run knew of the first frames; begins where none did."""
     path = part / _RECORDS
     seen: list[tracks.Seen] = []
-    if files.exists(path):
+    if file_content.exists(path):
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
         # What follows the last line break was cut off.
         head, *lines = lines[:-1] or [""]
         if head == key:
             for name, line in zip(names, lines, strict=False):
-                if not files.exists(part / _OWNERS / f"{name}.png"):
+                if not file_content.exists(part / _OWNERS / f"{name}.png"):
                     break
                 seen.append(_from_json(json.loads(line)))
-    if not seen and files.exists(part):
+    if not seen and file_content.exists(part):
         shutil.rmtree(part)
     (part / _OWNERS).mkdir(parents=True, exist_ok=True)
     kept = [key, *(json.dumps(_to_json(found)) for found in seen)]
@@ -247,10 +247,10 @@ def _key(
     for name in (sources.masks, sources.flow, sources.reading.class_maps):
         # Of `maskrcnn:WEIGHTS` the file of weights counts.
         root = pathlib.Path(name.rpartition(":")[2]).expanduser()
-        if not name or not files.exists(root):
+        if not name or not file_content.exists(root):
             continue
         inside = [root]
-        if files.is_folder(root):
+        if file_content.is_folder(root):
             inside = every = sorted(root.rglob("*"))
             # A lone clip's files need not carry its name, and one of them may by chance.
             if not alone:
@@ -260,7 +260,7 @@ def _key(
     stats = [
         (str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns)
         for p in paths
-        if files.exists(p)
+        if file_content.exists(p)
     ]
     values = [_VERSION, stats, dataclasses.asdict(sources), dataclasses.asdict(options)]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]

@@ -13,7 +13,7 @@ from typing import Any
 from absl import flags
 
 from mdm_jax.annotation import clips, linking, mask_sources
-from mdm_jax.input_pipeline.instance_masks import label_images
+from mdm_jax.masks import label_images
 
 _DEFAULTS = linking.Options()
 # Needed also by who takes masks as they are.

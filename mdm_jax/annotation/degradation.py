@@ -10,8 +10,8 @@ import dataclasses
 import cv2
 import numpy as np
 
-from mdm_jax.input_pipeline.instance_masks import instances
-from mdm_jax.input_pipeline.instance_masks.instances import Instances
+from mdm_jax.masks import instances
+from mdm_jax.masks.instances import Instances
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

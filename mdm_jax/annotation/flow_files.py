@@ -10,8 +10,8 @@ import pathlib
 
 import numpy as np
 
-from mdm_jax.input_pipeline.readers import files, image_file
-from mdm_jax.input_pipeline.readers.errors import DataError
+from mdm_jax.files import file_content, image_file
+from mdm_jax.files.errors import DataError
 
 SUFFIXES = (".flo", ".png", ".npz")
 _MAGIC = b"PIEH"  # 202021.25 as a little-endian float
@@ -45,7 +45,7 @@ def read(path: pathlib.Path, *, size: tuple[int, int]) -> np.ndarray:
 
 
 def _read_flo(path: pathlib.Path) -> np.ndarray:
-    content = files.read_bytes(path)
+    content = file_content.read_bytes(path)
     if content[:4] != _MAGIC or len(content) < _HEADER:
         raise DataError(
             path, f"expected a .flo that starts with {_MAGIC}, got {content[:4]}"
@@ -75,7 +75,7 @@ def _read_kitti(path: pathlib.Path) -> np.ndarray:
 
 
 def _read_npz(path: pathlib.Path) -> np.ndarray:
-    flow = files.read_array(path, "flow")
+    flow = file_content.read_array(path, "flow")
     if flow.ndim == 3 and flow.shape[0] == 2 and flow.shape[2] != 2:
         flow = np.moveaxis(flow, 0, 2)
     if flow.ndim != 3 or flow.dtype.kind not in "fiu":

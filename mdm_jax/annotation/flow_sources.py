@@ -18,8 +18,8 @@ import numpy as np
 
 from mdm_jax.annotation import callables, flow_files
 from mdm_jax.annotation.frames import FlowSource, Frame
-from mdm_jax.input_pipeline.readers import files
-from mdm_jax.input_pipeline.readers.errors import DataError
+from mdm_jax.files import file_content
+from mdm_jax.files.errors import DataError
 
 # Pixels. Here full resolution costs a third of a second on one core.
 _SMALL_IMAGE = 1 << 19
@@ -70,7 +70,9 @@ def from_files(root: pathlib.Path, *, clip: str = "") -> FlowSource:
     """
     folders = [root / clip, root] if clip else [root]
     for folder in folders:
-        if files.is_folder(folder / "forward") and files.is_folder(folder / "backward"):
+        if file_content.is_folder(folder / "forward") and file_content.is_folder(
+            folder / "backward"
+        ):
             break
     else:
         raise DataError(
@@ -84,7 +86,7 @@ def from_files(root: pathlib.Path, *, clip: str = "") -> FlowSource:
         paths = [
             folder / direction / f"{one.name}{suffix}" for suffix in flow_files.SUFFIXES
         ]
-        path = next((path for path in paths if files.exists(path)), None)
+        path = next((path for path in paths if file_content.exists(path)), None)
         if path is None:
             raise DataError(
                 paths[0],

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mdm_jax.input_pipeline.instance_masks.instances import Instances
+from mdm_jax.masks.instances import Instances
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

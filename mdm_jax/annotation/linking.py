@@ -16,8 +16,8 @@ import numpy as np
 from mdm_jax.annotation import flow as flow_lib
 from mdm_jax.annotation import matching, tracks
 from mdm_jax.annotation.frames import FlowSource, Frame
-from mdm_jax.input_pipeline.instance_masks import instances
-from mdm_jax.input_pipeline.instance_masks.instances import Instances
+from mdm_jax.masks import instances
+from mdm_jax.masks.instances import Instances
 
 # Forward and backward.
 _Flows = tuple[np.ndarray, np.ndarray]

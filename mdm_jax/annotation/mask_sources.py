@@ -17,10 +17,10 @@ import numpy as np
 
 from mdm_jax.annotation import callables
 from mdm_jax.annotation.frames import Frame, MaskSource
-from mdm_jax.input_pipeline.instance_masks import frame_names, instances, mask_files
-from mdm_jax.input_pipeline.instance_masks.instances import Instances
-from mdm_jax.input_pipeline.readers import files, image_file
-from mdm_jax.input_pipeline.readers.errors import DataError
+from mdm_jax.files import file_content, image_file
+from mdm_jax.files.errors import DataError
+from mdm_jax.masks import frame_names, instances, mask_files
+from mdm_jax.masks.instances import Instances
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,8 +100,10 @@ def with_classes(found: Instances, class_map: np.ndarray) -> Instances:
 def _class_maps(
     root: pathlib.Path, clip: str, names: Sequence[str]
 ) -> list[pathlib.Path]:
-    folder = root / clip if files.is_folder(root / clip) else root
-    by_stem = {p.stem: p for p in files.children(folder) if p.suffix.lower() == ".png"}
+    folder = root / clip if file_content.is_folder(root / clip) else root
+    by_stem = {
+        p.stem: p for p in file_content.children(folder) if p.suffix.lower() == ".png"
+    }
     keys = frame_names.match(names, list(by_stem))
     missing = [name for name, key in zip(names, keys, strict=True) if key is None]
     if missing:

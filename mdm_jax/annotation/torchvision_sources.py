@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from mdm_jax.annotation.frames import FlowSource, Frame, MaskSource
-from mdm_jax.input_pipeline.instance_masks import instances
-from mdm_jax.input_pipeline.instance_masks.instances import Instances
-from mdm_jax.input_pipeline.readers.errors import DataError
+from mdm_jax.files.errors import DataError
+from mdm_jax.masks import instances
+from mdm_jax.masks.instances import Instances
 
 # A pixel belongs to a mask from this probability on.
 _MASK_THRESHOLD = 0.5

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mdm_jax.input_pipeline.instance_masks import label_numbers
+from mdm_jax.masks import label_numbers
 
 Array = np.ndarray
 

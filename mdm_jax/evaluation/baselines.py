@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from mdm_jax.input_pipeline.recording import Recording
+from mdm_jax.recording.arrays import Recording
 
 # Depths that are sorted in memory at a time, and that tell the median well enough.
 _MAX_VALUES = 1 << 25

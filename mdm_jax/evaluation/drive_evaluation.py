@@ -14,18 +14,13 @@ import jax
 import ml_collections
 import numpy as np
 
-from mdm_jax.evaluation import (
-    depth_evaluation,
-    evaluate,
-    measures,
-    object_measures,
-    scene_motion,
-)
+from mdm_jax.evaluation import depth_evaluation, evaluate
 from mdm_jax.evaluation.evaluate import FramePair
+from mdm_jax.evaluation.measures import object_measures, pair_measures, scene_motion
 from mdm_jax.evaluation.predictions import Maps
 from mdm_jax.evaluation.protocols import DepthProtocol
-from mdm_jax.input_pipeline import recording as recording_lib
-from mdm_jax.input_pipeline.recording import Recording
+from mdm_jax.recording import arrays as recording_lib
+from mdm_jax.recording.arrays import Recording
 
 Predict = Callable[[Mapping[str, np.ndarray]], Mapping[str, jax.Array]]
 
@@ -104,7 +99,7 @@ class PredictedPairs:
 
     def know_motion(self) -> bool:
         """Returns whether it is known of all of them what moves by itself."""
-        return all(measures.knows_object_motion(one) for one in self._recordings)
+        return all(pair_measures.knows_object_motion(one) for one in self._recordings)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -144,14 +139,14 @@ def measure(
     Raises:
         ValueError: see `depth_comparison.compared`.
     """
-    truth = measures.Truth(evaluation, baselines)
-    folded: list[measures.Measure] = [truth, measures.Reconstruction()]
+    truth = pair_measures.Truth(evaluation, baselines)
+    folded: list[pair_measures.Measure] = [truth, pair_measures.Reconstruction()]
     segmentation = scene_motion.Segmentation(evaluation)
     if pairs.know_motion():
         objects = object_measures.Objects(evaluation)
         folded += [objects, segmentation, scene_motion.Flow(evaluation)]
     if learned_intrinsics:
-        folded.append(measures.LearnedIntrinsics())
+        folded.append(pair_measures.LearnedIntrinsics())
     inputs = pairs.inputs()
     depth = depth_evaluation.begin(protocol, inputs)
     for index in depth_evaluation.progress(len(pairs)):

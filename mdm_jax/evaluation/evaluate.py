@@ -15,9 +15,9 @@ import jax
 import numpy as np
 
 from mdm_jax.geometry import warp
-from mdm_jax.input_pipeline import intrinsics_file
-from mdm_jax.input_pipeline.recording import Recording
 from mdm_jax.methods.base import Method
+from mdm_jax.recording.arrays import Recording
+from mdm_jax.sources import intrinsics_file
 from mdm_jax.structs import Motion, batch_from_arrays
 
 

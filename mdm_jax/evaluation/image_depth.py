@@ -16,8 +16,9 @@ import numpy as np
 
 from mdm_jax.evaluation.predictions import Maps
 from mdm_jax.evaluation.protocols import DepthProtocol
-from mdm_jax.input_pipeline import intrinsics_file, transforms
+from mdm_jax.input_pipeline import transforms
 from mdm_jax.methods.base import Method
+from mdm_jax.sources import intrinsics_file
 from mdm_jax.structs import batch_from_arrays
 
 PredictDepth = Callable[[np.ndarray], jax.Array]

@@ -16,8 +16,9 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from mdm_jax.input_pipeline import frame_cache, intrinsics_file
-from mdm_jax.input_pipeline.recording import Recording
+from mdm_jax.files import frame_cache
+from mdm_jax.recording.arrays import Recording
+from mdm_jax.sources import intrinsics_file
 
 # Fewer frames than this are compared too quickly for a progress bar.
 _SHOW_PROGRESS_FROM = 5000

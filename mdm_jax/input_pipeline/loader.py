@@ -21,7 +21,7 @@ from absl import flags, logging
 
 from mdm_jax.input_pipeline import augment as augment_lib
 from mdm_jax.input_pipeline import clips
-from mdm_jax.input_pipeline.recording import Recording
+from mdm_jax.recording.arrays import Recording
 
 
 def make_loader(

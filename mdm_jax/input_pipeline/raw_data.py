@@ -15,12 +15,14 @@ from typing import NamedTuple
 import ml_collections
 from absl import logging
 
-from mdm_jax.input_pipeline import readers, splits
-from mdm_jax.input_pipeline.instance_masks import mask_files, recording_masks
-from mdm_jax.input_pipeline.readers import drive as drive_lib
-from mdm_jax.input_pipeline.readers import errors, files, list_file, recordings
-from mdm_jax.input_pipeline.readers.drive import Drive
-from mdm_jax.input_pipeline.recording import Recording
+from mdm_jax import sources
+from mdm_jax.files import errors, file_content
+from mdm_jax.input_pipeline import list_file, splits
+from mdm_jax.masks import mask_files, recording_masks
+from mdm_jax.recording import opening
+from mdm_jax.recording.arrays import Recording
+from mdm_jax.sources import drive as drive_lib
+from mdm_jax.sources.drive import Drive
 
 # Splits that a rule derives. Their held-out part is for tests.
 _RULES = {
@@ -69,7 +71,7 @@ def open_parts(
 
     Raises:
         ValueError: an option does not fit the data set, or a file is broken
-            (`readers.DataError`, which names it).
+            (`sources.DataError`, which names it).
         OSError: the cache cannot be written.
     """
     if not dataset.path:
@@ -128,7 +130,7 @@ def open_split(
             raise ValueError(f"{dataset.path}: no frame of {split} is there")
     elif not split:
         drives = splits.Split(_open_drives(dataset, problems), [])
-    elif "split" in inspect.signature(readers.READERS[name]).parameters:
+    elif "split" in inspect.signature(sources.READERS[name]).parameters:
         drives = splits.Split(
             _open_drives(dataset, problems, split=split),
             _folder_part(dataset, held_out, problems),
@@ -175,7 +177,7 @@ def _both_eyes(
 def _open_drives(
     dataset: ml_collections.ConfigDict, problems: errors.Problems, **options: str
 ) -> list[Drive]:
-    return readers.open_drives(dataset.name, dataset.path, problems=problems, **options)
+    return sources.open_drives(dataset.name, dataset.path, problems=problems, **options)
 
 
 def _is_list(split: str) -> bool:
@@ -218,7 +220,7 @@ def _folder_part(
     if not folder or dataset.held_out:
         return []
     place = pathlib.Path(dataset.path).expanduser() / _IMAGES.get(dataset.name, "")
-    if not files.is_folder(place / folder):
+    if not file_content.is_folder(place / folder):
         _log_missing(dataset, f"the folder {place / folder}")
         return []
     return _open_drives(dataset, problems, split=folder)
@@ -276,7 +278,7 @@ def _open_recordings(
     *,
     problems: errors.Problems,
 ) -> list[Recording]:
-    return recordings.open_recordings(
+    return opening.open_recordings(
         drives,
         size=tuple(dataset.size),
         crop=tuple(dataset.crop) if any(dataset.crop) else None,

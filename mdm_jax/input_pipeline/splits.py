@@ -13,9 +13,10 @@ import collections
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from mdm_jax.input_pipeline.readers import drive as drive_lib
-from mdm_jax.input_pipeline.readers import files, list_file
-from mdm_jax.input_pipeline.readers.drive import Drive
+from mdm_jax.files import file_content
+from mdm_jax.input_pipeline import list_file
+from mdm_jax.sources import drive as drive_lib
+from mdm_jax.sources.drive import Drive
 
 # Drives whose frames are in the test set of Eigen et al. 2014, by date. None of their
 # frames may be trained on.
@@ -134,7 +135,7 @@ def locate(entries: Sequence[list_file.Entry], drives: Sequence[Drive]) -> Locat
                 f"the list names the whole recording {entry.sequence}, expected frames"
             )
         place = known.get((entry.sequence, entry.frame, entry.side))
-        if place and not files.exists(drives[place.drive].files[place.frame]):
+        if place and not file_content.exists(drives[place.drive].files[place.frame]):
             place = None
         places.append(place)
     missing = [

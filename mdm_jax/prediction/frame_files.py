@@ -10,12 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mdm_jax.input_pipeline import recording as recording_lib
-from mdm_jax.input_pipeline.readers.view import View
+from mdm_jax.geometry.view import View
 from mdm_jax.prediction import frames as frames_lib
 from mdm_jax.prediction import store
 from mdm_jax.prediction.frames import Frame, Source
 from mdm_jax.prediction.store import Store
+from mdm_jax.recording import arrays as recording_lib
 from mdm_jax.visualize import point_cloud
 
 KINDS = ("depth_png", "depth_npz", "motion_npz", "masks", "video")

@@ -17,10 +17,10 @@ import numpy as np
 from absl import logging
 
 from mdm_jax.geometry import intrinsics as intrinsics_lib
-from mdm_jax.input_pipeline import footage as footage_lib
-from mdm_jax.input_pipeline import sources
-from mdm_jax.input_pipeline.readers import view as view_lib
-from mdm_jax.input_pipeline.readers.view import View
+from mdm_jax.geometry import view as view_lib
+from mdm_jax.geometry.view import View
+from mdm_jax.sources import footage as footage_lib
+from mdm_jax.sources import own_video
 
 FITS = ("crop", "stretch")
 
@@ -163,7 +163,7 @@ def intrinsics_of(
     )
     if not (required or specification or any(c.is_file() for c in candidates)):
         return None
-    return sources.original_intrinsics(source.footage, specification)
+    return own_video.original_intrinsics(source.footage, specification)
 
 
 def original_intrinsics(view: View, intrinsics: np.ndarray) -> np.ndarray:

@@ -16,12 +16,12 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from mdm_jax.input_pipeline import intrinsics_file
-from mdm_jax.input_pipeline.readers.view import View
+from mdm_jax.geometry.view import View
 from mdm_jax.prediction import maps as maps_lib
 from mdm_jax.prediction.frames import Source
 from mdm_jax.prediction.masks import Labelled
 from mdm_jax.prediction.store import Store
+from mdm_jax.sources import intrinsics_file
 from mdm_jax.visualize import colormaps
 
 Labels = Callable[[int], Labelled]

@@ -14,10 +14,10 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from mdm_jax.input_pipeline import footage as footage_lib
-from mdm_jax.input_pipeline.instance_masks import mask_files
-from mdm_jax.input_pipeline.readers.view import View
+from mdm_jax.geometry.view import View
+from mdm_jax.masks import mask_files
 from mdm_jax.prediction.frames import Source
+from mdm_jax.sources import footage as footage_lib
 
 _NUM_LABELS = 255
 

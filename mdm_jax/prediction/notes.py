@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from mdm_jax.input_pipeline.readers.view import View
+from mdm_jax.geometry.view import View
 from mdm_jax.prediction import frame_files
 from mdm_jax.prediction import maps as maps_lib
 from mdm_jax.prediction.frames import Source

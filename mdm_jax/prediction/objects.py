@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from mdm_jax.input_pipeline import recording as recording_lib
+from mdm_jax.recording import arrays as recording_lib
 
 COLUMNS = (
     "frame",

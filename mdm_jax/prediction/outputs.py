@@ -30,7 +30,7 @@ import tqdm
 from absl import logging
 
 from mdm_jax.evaluation import trajectory_files
-from mdm_jax.input_pipeline.readers.view import View
+from mdm_jax.geometry.view import View
 from mdm_jax.prediction import frame_files, objects, store, trajectory
 from mdm_jax.prediction.frame_files import FrameWriter, Options, Recording
 from mdm_jax.prediction.frames import Frame

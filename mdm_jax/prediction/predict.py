@@ -16,7 +16,6 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from mdm_jax.input_pipeline import footage as footage_lib
 from mdm_jax.prediction import (
     frame_files,
     frames,
@@ -30,6 +29,7 @@ from mdm_jax.prediction import (
 )
 from mdm_jax.prediction.frames import Source
 from mdm_jax.prediction.inference import Network
+from mdm_jax.sources import footage as footage_lib
 
 
 @dataclasses.dataclass(frozen=True)

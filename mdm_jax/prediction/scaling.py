@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mdm_jax.input_pipeline.readers.view import View
+from mdm_jax.geometry.view import View
 from mdm_jax.prediction import metric_scale
 from mdm_jax.prediction.metric_scale import MetricScale
 from mdm_jax.prediction.store import Store

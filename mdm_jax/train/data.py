@@ -10,11 +10,14 @@ import ml_collections
 from absl import logging
 
 from mdm_jax import config as config_lib
-from mdm_jax.input_pipeline import loader, raw_data, readers, sources, synthetic
-from mdm_jax.input_pipeline.instance_masks import recording_masks
-from mdm_jax.input_pipeline.prepared import reading
-from mdm_jax.input_pipeline.recording import Recording
+from mdm_jax import sources
+from mdm_jax.input_pipeline import loader, raw_data
+from mdm_jax.masks import recording_masks
 from mdm_jax.methods import instance_slots
+from mdm_jax.prepared import reading
+from mdm_jax.recording.arrays import Recording
+from mdm_jax.sources import own_video
+from mdm_jax.synthetic import rendered_drives
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +43,12 @@ def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
         OSError: input is missing or the cache cannot be written.
     """
     d = config.dataset
-    names = ("synthetic", "video", "prepared", *readers.READERS)
+    names = ("synthetic", "video", "prepared", *sources.READERS)
     name = config_lib.choice(config, "dataset.name", names)
     split = config_lib.choice(config, "evaluation.split", ("test", "validation"))
     if name == "synthetic":
         shared = {"size": tuple(d.size), "seed": d.synthetic_seed}
-        train = synthetic.make_drives(
+        train = rendered_drives.make_drives(
             split="train",
             num_drives=d.num_drives,
             num_frames=d.frames_per_drive,
@@ -56,7 +59,7 @@ def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
             train = [masks.replace(drive, alone=alone) for drive in train]
         return Data(
             train,
-            synthetic.make_drives(
+            rendered_drives.make_drives(
                 split=split,
                 num_drives=d.num_evaluation_drives,
                 num_frames=d.frames_per_evaluation_drive,
@@ -67,7 +70,7 @@ def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
     dataset = config.dataset.copy_and_resolve_references()
     dataset.cache_dir = d.cache_dir or str(pathlib.Path(workdir) / "cache")
     if name == "video":
-        return Data(sources.open_recordings(dataset), [], split)
+        return Data(own_video.open_recordings(dataset), [], split)
     opened = reading if name == "prepared" else raw_data
     parts = opened.open_parts(
         dataset, held_out=split, labelled_only=config.method == "instance_motion"

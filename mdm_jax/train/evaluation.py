@@ -16,10 +16,11 @@ from jax.sharding import Mesh
 
 from mdm_jax.evaluation import baselines as baselines_lib
 from mdm_jax.evaluation import depth_metrics as depth_lib
-from mdm_jax.evaluation import evaluate, measures, object_measures
-from mdm_jax.input_pipeline import recording as recording_lib
-from mdm_jax.input_pipeline.recording import Recording
+from mdm_jax.evaluation import evaluate
+from mdm_jax.evaluation.measures import object_measures, pair_measures
 from mdm_jax.methods.base import Method
+from mdm_jax.recording import arrays as recording_lib
+from mdm_jax.recording.arrays import Recording
 from mdm_jax.train import data, reporting, sharding
 from mdm_jax.train.state import TrainState
 from mdm_jax.visualize import panel
@@ -101,13 +102,13 @@ class Evaluator:
             held_out=held_out,
             to_devices=self._to_devices,
         )
-        folded: list[measures.Measure] = [measures.Reconstruction()]
-        if any(measures.knows_truth(one) for one in recordings):
-            folded.append(measures.Truth(config, self._baselines))
-        if any(measures.knows_object_motion(one) for one in recordings):
+        folded: list[pair_measures.Measure] = [pair_measures.Reconstruction()]
+        if any(pair_measures.knows_truth(one) for one in recordings):
+            folded.append(pair_measures.Truth(config, self._baselines))
+        if any(pair_measures.knows_object_motion(one) for one in recordings):
             folded.append(object_measures.Objects(config))
         if self._learned_intrinsics:
-            folded.append(measures.LearnedIntrinsics())
+            folded.append(pair_measures.LearnedIntrinsics())
         shown, kept = _spread(len(chosen)), []
         for number, pair in enumerate(pairs):
             for measure in folded:
@@ -142,7 +143,7 @@ def panel_row(
         )
         if valid.any():
             scale = depth_lib.median_scale(true_depth, depth, valid)
-    if measures.knows_object_motion(pair.recording):
+    if pair_measures.knows_object_motion(pair.recording):
         true_motion = recording_lib.rigid_motion(
             pair.recording, pair.index, pair.source_index
         ).residual_translation

@@ -12,8 +12,9 @@ from jax.sharding import Mesh
 
 from mdm_jax import config as config_lib
 from mdm_jax import methods
-from mdm_jax.input_pipeline import augment, footage
+from mdm_jax.input_pipeline import augment
 from mdm_jax.methods.base import Method, Variables, total_loss
+from mdm_jax.sources import footage
 from mdm_jax.structs import batch_from_arrays
 from mdm_jax.train import initial_weights, optimizer, sharding
 

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from mdm_jax.input_pipeline import footage as footage_lib
-from mdm_jax.input_pipeline.instance_masks import frame_names, mask_files
-from mdm_jax.input_pipeline.readers import image_file
+from mdm_jax.files import image_file
+from mdm_jax.masks import frame_names, mask_files
+from mdm_jax.sources import footage as footage_lib
 from mdm_jax.visualize import video
 
 FILE = "overview.mp4"

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from mdm_jax.annotation import clips, linking, mask_sources, sequence
-from mdm_jax.input_pipeline import footage as footage_lib
-from mdm_jax.input_pipeline import sources as sources_lib
-from mdm_jax.input_pipeline.instance_masks import instances, recording_masks
-from mdm_jax.input_pipeline.readers import image_file
-from mdm_jax.input_pipeline.readers.errors import DataError
+from mdm_jax.files import image_file
+from mdm_jax.files.errors import DataError
+from mdm_jax.masks import instances, recording_masks
+from mdm_jax.sources import footage as footage_lib
+from mdm_jax.sources import own_video as sources_lib
 
 _OPTIONS = linking.Options()
 

@@ -6,7 +6,7 @@ import pytest
 
 from mdm_jax.annotation import flow_files, flow_sources
 from mdm_jax.annotation.frames import Frame
-from mdm_jax.input_pipeline.readers.errors import DataError
+from mdm_jax.files.errors import DataError
 
 H, W = 5, 7
 

@@ -6,7 +6,7 @@ import pytest
 from mdm_jax.annotation import flow as flow_lib
 from mdm_jax.annotation import flow_files, flow_sources
 from mdm_jax.annotation.frames import Frame
-from mdm_jax.input_pipeline.readers import image_file
+from mdm_jax.files import image_file
 
 H, W = 11, 17
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mdm_jax.annotation import flow_sources, linking, sequence, tracks
-from mdm_jax.input_pipeline.instance_masks import instances
+from mdm_jax.masks import instances
 
 _NONE = np.zeros((0, 2), np.int64)
 

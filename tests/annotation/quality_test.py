@@ -11,17 +11,17 @@ from mdm_jax.annotation import (
     quality,
     sequence,
 )
-from mdm_jax.input_pipeline import recording as recording_lib
-from mdm_jax.input_pipeline import synthetic
-from mdm_jax.input_pipeline.instance_masks import instances
-from mdm_jax.input_pipeline.readers import image_file
+from mdm_jax.files import image_file
+from mdm_jax.masks import instances
+from mdm_jax.recording import arrays as recording_lib
+from mdm_jax.synthetic import rendered_drives
 
 _FRAMES = 10
 
 
 @pytest.fixture(scope="module")
 def drive():
-    return synthetic.make_drive((0, 0, 1), num_frames=_FRAMES, size=(96, 312))
+    return rendered_drives.make_drive((0, 0, 1), num_frames=_FRAMES, size=(96, 312))
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 
 from mdm_jax.annotation import callables, mask_sources, torchvision_sources
 from mdm_jax.annotation.frames import Frame
-from mdm_jax.input_pipeline.instance_masks import instances
-from mdm_jax.input_pipeline.readers.errors import DataError
+from mdm_jax.files.errors import DataError
+from mdm_jax.masks import instances
 
 H, W = 6, 9
 FRAME = Frame(1, "000001", np.zeros((H, W, 3), np.uint8))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mdm_jax.evaluation import drive_evaluation, evaluate
-from mdm_jax.input_pipeline import recording as recording_lib
+from mdm_jax.recording import arrays as recording_lib
 
 
 def _truth(recording, index, source, scale):

@@ -9,7 +9,7 @@ import pytest
 
 from mdm_jax import methods
 from mdm_jax.evaluation import baselines, evaluate
-from mdm_jax.input_pipeline import recording as recording_lib
+from mdm_jax.recording import arrays as recording_lib
 
 
 @pytest.fixture

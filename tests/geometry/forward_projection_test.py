@@ -14,8 +14,9 @@ import optax
 import pytest
 
 from mdm_jax.geometry import camera, intrinsics, motion, pose, rotation, warp
-from mdm_jax.input_pipeline import recording, synthetic, synthetic_traffic
+from mdm_jax.recording import arrays
 from mdm_jax.structs import Pose
+from mdm_jax.synthetic import rendered_drives, traffic
 
 SIZE = (128, 416)
 NUM_FRAMES = 8
@@ -25,14 +26,14 @@ SEEDS = (2, 5)
 @pytest.fixture(scope="module")
 def drives():
     return {
-        seed: synthetic.make_drive(seed, num_frames=NUM_FRAMES, size=SIZE)
+        seed: rendered_drives.make_drive(seed, num_frames=NUM_FRAMES, size=SIZE)
         for seed in SEEDS
     }
 
 
 def _camera_motion(drive, a: int, b: int) -> Pose:
     """Returns the camera's true `b_from_a`, for frames a and b."""
-    matrix = recording.camera_motion(drive, a, b).astype(np.float32)
+    matrix = arrays.camera_motion(drive, a, b).astype(np.float32)
     return Pose(rotation=jnp.asarray(matrix[:3, :3]), translation=matrix[:3, 3])
 
 
@@ -46,8 +47,8 @@ def _visible_in_both(drive, target: int, source: int) -> np.ndarray:
     Seen: all four source pixels around its projection have its depth within 5%, so that
     neither another surface nor the edge of its own is near.
     """
-    moved = recording.rigid_motion(drive, target, source)
-    flow = recording.optical_flow(drive, target, source)
+    moved = arrays.rigid_motion(drive, target, source)
+    flow = arrays.optical_flow(drive, target, source)
     height, width = drive.size
     y, x = np.mgrid[:height, :width]
     x, y = x + flow[..., 0], y + flow[..., 1]
@@ -115,7 +116,7 @@ def test_without_repeated_depth_there_are_holes(drives):
 
 def _with_traffic_frozen(monkeypatch, seed: int, frame: int):
     """Returns the drive through a town whose cars all stay where they are at `frame`."""
-    make_traffic = synthetic_traffic.make_traffic
+    make_traffic = traffic.make_traffic
 
     def frozen(*arguments):
         tracks = []
@@ -129,8 +130,8 @@ def _with_traffic_frozen(monkeypatch, seed: int, frame: int):
         return tracks
 
     with monkeypatch.context() as patch:
-        patch.setattr(synthetic_traffic, "make_traffic", frozen)
-        return synthetic.make_drive(seed, num_frames=NUM_FRAMES, size=SIZE)
+        patch.setattr(traffic, "make_traffic", frozen)
+        return rendered_drives.make_drive(seed, num_frames=NUM_FRAMES, size=SIZE)
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -153,7 +154,7 @@ def test_a_moving_car_keeps_its_shape_where_inverse_warping_distorts_it(
     image = mask[..., None].astype(np.float32)
     forward_ious, inverse_ious = [], []
     for target in (2, 3, 7):
-        moves = recording.rigid_motion(drive, source, target).residual_translation
+        moves = arrays.rigid_motion(drive, source, target).residual_translation
         assert np.linalg.norm(moves[mask], axis=-1).min() > 0.5  # metres
         truth = frozen.instance_labels[target] == frozen_label
         forward = _forward_warp(

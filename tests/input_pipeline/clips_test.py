@@ -6,8 +6,9 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from mdm_jax.input_pipeline import clips, frame_cache
-from mdm_jax.input_pipeline.recording import Recording
+from mdm_jax.files import frame_cache
+from mdm_jax.input_pipeline import clips
+from mdm_jax.recording.arrays import Recording
 
 HEIGHT, WIDTH = 5, 7
 INTRINSICS = np.array([[6.0, 0, 3.1], [0, 6.5, 2.2], [0, 0, 1]], np.float32)

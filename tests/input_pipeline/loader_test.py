@@ -11,7 +11,7 @@ from etils import epath
 
 from mdm_jax import structs
 from mdm_jax.input_pipeline import augment, loader
-from mdm_jax.input_pipeline.recording import Recording
+from mdm_jax.recording.arrays import Recording
 
 HEIGHT, WIDTH = 12, 20
 INTRINSICS = np.array([[21.0, 0, 9.3], [0, 22.0, 5.6], [0, 0, 1]], np.float32)

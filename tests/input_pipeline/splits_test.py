@@ -7,9 +7,9 @@ import pathlib
 import numpy as np
 import pytest
 
-from mdm_jax.input_pipeline import readers, splits
-from mdm_jax.input_pipeline.readers import drive as drive_lib
-from mdm_jax.input_pipeline.readers import list_file
+from mdm_jax import sources
+from mdm_jax.input_pipeline import list_file, splits
+from mdm_jax.sources import drive as drive_lib
 
 SCENE = "2011_09_26_drive_0002_sync"
 
@@ -177,7 +177,7 @@ def test_genuine_lists_are_checked_against_the_disk(sample_data, tmp_path):
             source / "2011_09_26_drive_0001_sync/image_02/data" / f"{frame:010d}.png",
             images / f"{69 + frame:010d}.png",
         )
-    drives = readers.open_drives("kitti_raw", tmp_path)
+    drives = sources.open_drives("kitti_raw", tmp_path)
     assert splits.eigen(drives).test == drives
     entries = list_file.read_list(
         sample_data / "kitti_splits" / "monodepth2/eigen/test_files.txt"

@@ -11,8 +11,6 @@ import pytest
 from mdm_jax import config as config_lib
 from mdm_jax import presets
 from mdm_jax.geometry import camera, motion, pose
-from mdm_jax.input_pipeline import recording as recording_lib
-from mdm_jax.input_pipeline import synthetic
 from mdm_jax.methods import (
     base,
     instance_motion,
@@ -21,7 +19,9 @@ from mdm_jax.methods import (
     object_poses,
 )
 from mdm_jax.networks import pose_net
+from mdm_jax.recording import arrays as recording_lib
 from mdm_jax.structs import Batch, Pairs, Pose, Prediction
+from mdm_jax.synthetic import rendered_drives
 
 K = 3
 # Compiling is what takes time here.
@@ -34,7 +34,7 @@ DIRECTIONS = ((0, 1), (1, 0))
 @pytest.fixture(scope="module")
 def drive():
     """Eight frames with two moving cars."""
-    return synthetic.make_drive(11, num_frames=8, size=(64, 208))
+    return rendered_drives.make_drive(11, num_frames=8, size=(64, 208))
 
 
 def _poses(matrices):

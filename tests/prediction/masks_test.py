@@ -5,8 +5,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from mdm_jax.input_pipeline.instance_masks import instances, mask_files
-from mdm_jax.input_pipeline.readers.view import View
+from mdm_jax.geometry.view import View
+from mdm_jax.masks import instances, mask_files
 from mdm_jax.prediction import masks
 
 VIEW = View(0, 0, (2, 300), (2, 300))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mdm_jax.input_pipeline import synthetic
 from mdm_jax.prediction import metric_scale
+from mdm_jax.synthetic import rendered_drives
 
 K = np.array([[60.0, 0, 47.5], [0, 62.0, 30], [0, 0, 1]])
 
@@ -26,7 +26,7 @@ def test_height_above_a_road_is_found_behind_cars(pitch):
 
 
 def test_height_above_a_street_with_cars_is_found():
-    drive = synthetic.make_drive(2, num_frames=2, size=(32, 104))
+    drive = rendered_drives.make_drive(2, num_frames=2, size=(32, 104))
     heights = [metric_scale.camera_height(d, drive.intrinsics) for d in drive.depth]
     # The road is at y = 0, and y points down.
     truth = -drive.world_from_camera[:, 1, 3]

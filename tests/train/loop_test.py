@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mdm_jax.input_pipeline import loader
-from mdm_jax.input_pipeline.recording import Recording
+from mdm_jax.recording.arrays import Recording
 from mdm_jax.train import checkpoint, data, loop, reporting
 
 

@@ -1,0 +1,153 @@
+"""Encoded images, checked for being complete: decoders fill what is cut off with grey.
+
+Every function raises `DataError` naming the file, whatever is wrong with it.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import struct
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mdm_jax.files import file_content
+from mdm_jax.files.errors import DataError
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+# Larger than any camera of these data sets; a broken header may claim terabytes.
+_MAX_PIXELS = 1 << 26
+# A header lies in here, even behind a preview picture.
+_HEADER_BYTES = 1 << 17
+# JPEG markers that carry a frame header: SOF0 to SOF15 without DHT, JPG and DAC.
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def read(path: pathlib.Path, *, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Returns uint8 RGB `[h w 3]`; grey becomes RGB, 16 bits become 8.
+
+    Args:
+        path: a PNG or JPEG.
+        size: (height, width) that the image must have.
+    """
+    return decode(file_content.read_bytes(path), path, size=size)
+
+
+def read_labels(
+    path: pathlib.Path, *, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Returns the values of a PNG as they are, uint8 or uint16, `[h w]` or `[h w c]`."""
+    return decode_labels(file_content.read_bytes(path), path, size=size)
+
+
+def decode(
+    content: bytes, source: Any, *, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Returns uint8 RGB `[h w 3]` of an encoded image; `source` is named in errors."""
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    return cv2.cvtColor(_decode(content, source, size, flags), cv2.COLOR_BGR2RGB)
+
+
+def decode_labels(
+    content: bytes, source: Any, *, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Returns the values of an encoded PNG as they are; see `read_labels`."""
+    return _decode(content, source, size, cv2.IMREAD_UNCHANGED)
+
+
+def size_of(paths: Iterable[pathlib.Path]) -> tuple[int, int]:
+    """Returns (height, width) of the first image whose header can be read.
+
+    Raises:
+        DataError: none can be read; it names the first.
+    """
+    first_error = None
+    for path in paths:
+        try:
+            return _header_size(file_content.read_bytes(path, _HEADER_BYTES), path)
+        except DataError as error:
+            first_error = first_error or error
+    raise first_error or ValueError("expected at least one image, got none")
+
+
+def _decode(
+    content: bytes, source: Any, size: tuple[int, int] | None, flags: int
+) -> np.ndarray:
+    found = _header_size(content, source)
+    if size is not None and found != tuple(size):
+        raise DataError(
+            source,
+            f"expected an image of {size[1]} x {size[0]} pixels, got {found[1]} x"
+            f" {found[0]} (width x height); was it resized or does it belong elsewhere?",
+        )
+    if content.startswith(_PNG):
+        _check_png(content, source)
+    elif b"\xff\xd9" not in content[-1024:]:
+        raise DataError(
+            source, f"the JPEG has no end: it is cut off; {file_content.REPLACE}"
+        )
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error as error:
+        raise DataError(source, f"cannot be decoded ({error.err})") from error
+    if image is None or image.shape[:2] != found:
+        raise DataError(source, f"the image is damaged; {file_content.REPLACE}")
+    return image
+
+
+def _header_size(content: bytes, source: Any) -> tuple[int, int]:
+    if content.startswith(_PNG):
+        if len(content) < 24:
+            raise DataError(source, f"the PNG is cut off; {file_content.REPLACE}")
+        width, height = struct.unpack(">II", content[16:24])
+    elif content.startswith(_JPEG):
+        height, width = _jpeg_size(content, source)
+    else:
+        raise DataError(
+            source,
+            "expected a PNG or a JPEG, got a file that starts with"
+            f" {content[:8].hex(' ')}; {file_content.REPLACE}",
+        )
+    if not (0 < width and 0 < height and width * height <= _MAX_PIXELS):
+        raise DataError(source, f"its header claims {width} x {height} pixels")
+    return height, width
+
+
+def _jpeg_size(content: bytes, source: Any) -> tuple[int, int]:
+    place = 2
+    while place + 9 <= len(content) and content[place] == 0xFF:
+        marker = content[place + 1]
+        if marker in _JPEG_FRAMES:
+            height, width = struct.unpack(">HH", content[place + 5 : place + 9])
+            return height, width
+        if marker == 0xFF:  # padding before a marker
+            place += 1
+            continue
+        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+    raise DataError(source, f"the JPEG has no readable header; {file_content.REPLACE}")
+
+
+def _check_png(content: bytes, source: Any) -> None:
+    """Checks that all chunks of a PNG are there, with their check sums."""
+    place = len(_PNG)
+    while place + 12 <= len(content):
+        length = int.from_bytes(content[place : place + 4], "big")
+        end = place + 8 + length
+        if end + 4 > len(content):
+            break
+        if zlib.crc32(content[place + 4 : end]) != int.from_bytes(
+            content[end : end + 4], "big"
+        ):
+            raise DataError(
+                source, f"the PNG has a wrong check sum; {file_content.REPLACE}"
+            )
+        if content[place + 4 : place + 8] == b"IEND":
+            return
+        place = end + 4
+    raise DataError(
+        source, f"the PNG has no end: it is cut off; {file_content.REPLACE}"
+    )

@@ -1,0 +1,65 @@
+"""What TFDS needs to open a prepared folder: `features.json`, `dataset_info.json`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+
+from etils import epath
+
+from mdm_jax.prepared import layout, plan, records, shards
+
+_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+
+
+def write(made: plan.Plan, notes: Sequence[shards.Notes]) -> None:
+    """Writes the metadata into the folder of a build.
+
+    `dataset_info.json` is written last: with it, a data set is finished.
+    """
+    tfds = records.import_tfds()
+    from tensorflow_datasets.core import dataset_info, file_adapters, naming
+
+    options, folder = made.options, made.options.folder
+    template = naming.ShardedFileTemplate(
+        data_dir=epath.Path(folder),
+        dataset_name=options.name,
+        filetype_suffix="array_record",
+        template=_TEMPLATE,
+    )
+    infos, start = [], 0
+    for part, count in made.parts:
+        group = notes[start : start + count]
+        start += count
+        infos.append(
+            tfds.core.SplitInfo(
+                name=part,
+                shard_lengths=[note.shard.num_frames for note in group],
+                num_bytes=sum(note.record_bytes for note in group),
+                filename_template=template.replace(split=part),
+            )
+        )
+    info = dataset_info.DatasetInfo(
+        builder=dataset_info.DatasetIdentity(
+            name=options.name,
+            version=tfds.core.Version(layout.VERSION),
+            data_dir=str(folder),
+            module_name="",
+            config_name=folder.parent.name,
+        ),
+        description=(
+            f"Frames of {options.name} at {options.size[0]} x {options.size[1]} pixels"
+            " with their intrinsics and what else is known, one record each."
+        ),
+        features=records.features(options.size, options.image_format, made.optional),
+    )
+    info.set_file_format(file_adapters.FileFormat.ARRAY_RECORD)
+    info.set_splits(tfds.core.splits.SplitDict(infos))
+    with tempfile.TemporaryDirectory() as scratch:
+        info.write_to_directory(scratch)
+        names = sorted(os.listdir(scratch), key=lambda name: name == layout.INFO)
+        for name in names:
+            with layout.written(folder / name) as temporary:
+                shutil.copyfile(os.path.join(scratch, name), temporary)

@@ -1,0 +1,285 @@
+"""Forms in which a trained run can be used elsewhere, each compared with the run.
+
+A form is written to a folder of another name, read back, run and compared with the run;
+only then does the folder get its name. What the forms are, `mdm_jax/export.py` says.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+from absl import logging
+
+from mdm_jax import config as config_lib
+from mdm_jax import methods
+from mdm_jax.geometry import intrinsics as intrinsics_lib
+from mdm_jax.networks import pretrained
+from mdm_jax.run import restore
+from mdm_jax.structs import Batch
+from mdm_jax.train import preflight
+
+FORMATS = ("params", "stablehlo", "onnx", "torch")
+PLATFORMS = ("cpu", "cuda", "tpu")
+# Largest difference, relative to the largest true value, that counts as the same.
+TOLERANCES = {"params": 1e-6, "stablehlo": 1e-5, "onnx": 1e-4, "torch": 0.0}
+
+
+def export(
+    run: restore.Run,
+    form: str,
+    output: str | os.PathLike[str],
+    *,
+    size: tuple[int, int] | None = None,
+) -> dict[str, float]:
+    """Writes a run to a new folder, and returns by how much its results differ there.
+
+    Args:
+        run: to export.
+        form: one of `FORMATS`.
+        output: folder, which must not exist or be empty.
+        size: height and width of the images that programs take; None for those of the
+            run's training.
+
+    Returns:
+        By file, the largest difference of what it gives from what the run gives,
+        relative to the largest value.
+
+    Raises:
+        ValueError: there is something in the folder, the run cannot be exported in this
+            form, or the difference is above `TOLERANCES`. Nothing is left then.
+    """
+    output = pathlib.Path(output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValueError(f"--output={output} exists already: name a new folder")
+    height, width = size or run.config.dataset.size
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = pathlib.Path(
+        tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent)
+    )
+    try:
+        write = {
+            "params": _write_params,
+            "stablehlo": _write_stablehlo,
+            "onnx": _write_onnx,
+            "torch": _write_torch,
+        }[form]
+        differences = write(run, temporary, (int(height), int(width)))
+        for name, difference in differences.items():
+            if not difference <= TOLERANCES[form]:
+                raise ValueError(
+                    f"{name} gives results that differ by {difference:.2g} (relative) "
+                    f"from the run's, allowed are {TOLERANCES[form]:.0e}; nothing was "
+                    "written. Try another form, or networks.dtype=float32"
+                )
+        temporary.chmod(0o755)
+        temporary.replace(output)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return differences
+
+
+# --- What the run itself gives -------------------------------------------------------
+
+
+def depth_function(run: restore.Run) -> Callable[[Any, jax.Array], jax.Array]:
+    """Returns `(variables, images [b h w 3]) -> depth [b h w]`."""
+
+    def depth(variables: Any, images: jax.Array) -> jax.Array:
+        # A single frame has no motion; what intrinsics it has does not matter.
+        batch = Batch(frames=images[:, None], intrinsics=jnp.eye(3)[None])
+        return run.method.predict(variables, batch)[0].depth[:, 0]
+
+    return depth
+
+
+def egomotion_function(run: restore.Run) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """Returns `(variables, pairs [b 2 h w 3], K [b 3 3]) -> (R [b 3 3], t [b 3])`.
+
+    They map points from the first image's camera to the second's, in the units of depth.
+    """
+
+    def egomotion(variables: Any, images: jax.Array, intrinsics: jax.Array):
+        batch = Batch(
+            frames=images,
+            intrinsics=intrinsics,
+            # Of a recording that was not trained on.
+            video_index=jnp.full(images.shape[:1], -1, jnp.int32),
+        )
+        prediction, _ = run.method.predict(variables, batch)
+        pairs = prediction.require_pairs()
+        index = list(zip(pairs.target_index, pairs.source_index)).index((0, 1))
+        return pairs.egomotion.rotation[:, index], pairs.egomotion.translation[:, index]
+
+    return egomotion
+
+
+def _examples(count: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns image pairs `[b 2 h w 3]` and intrinsics `[b 3 3]` to compare with."""
+    height, width = size
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(count, 2, height, width, 3)).astype(np.float32)
+    center = ((width - 1) / 2, (height - 1) / 2)
+    matrix = intrinsics_lib.matrix(float(width), float(width), *center)
+    matrix = np.asarray(matrix, np.float32)
+    return images, np.broadcast_to(matrix, (count, 3, 3)).copy()
+
+
+def _difference(found: Any, true: Any) -> float:
+    """Returns the largest difference relative to the largest true value."""
+    found, true = (jax.tree.map(np.asarray, x) for x in (found, true))
+    differences = [
+        np.max(np.abs(f - t)) / max(np.max(np.abs(t)), 1e-12)
+        for f, t in zip(jax.tree.leaves(found), jax.tree.leaves(true), strict=True)
+    ]
+    # Not `max`, which passes over NaN unless it comes first.
+    return float(np.max(differences))
+
+
+# --- The forms -----------------------------------------------------------------------
+
+
+def _write_params(
+    run: restore.Run, folder: pathlib.Path, size: tuple[int, int]
+) -> dict[str, float]:
+    path = folder / "params.safetensors"
+    safetensors.numpy.save_file(pretrained.export_own(run.variables), path)
+    (folder / "config.json").write_text(config_lib.to_json(run.config))
+
+    config = config_lib.from_json((folder / "config.json").read_text())
+    again = methods.create(config)
+    variables = pretrained.import_own(
+        preflight.variable_shapes(again, config), pretrained.read(path)
+    )
+    images = _examples(2, size)[0][:, 0]
+    true = jax.jit(depth_function(run))(run.variables, images)
+    read = restore.Run(config, again, variables, run.step, run.workdir)
+    return {
+        path.name: _difference(jax.jit(depth_function(read))(variables, images), true)
+    }
+
+
+def _write_stablehlo(
+    run: restore.Run, folder: pathlib.Path, size: tuple[int, int]
+) -> dict[str, float]:
+    height, width = size
+    (count,) = jax.export.symbolic_shape("b")
+
+    def shape(*sizes: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((count, *sizes), jnp.float32)
+
+    pairs, intrinsics = _examples(3, size)
+    programs = {
+        "depth": (depth_function(run), [shape(height, width, 3)], [pairs[:, 0]]),
+        "egomotion": (
+            egomotion_function(run),
+            [shape(2, height, width, 3), shape(3, 3)],
+            [pairs, intrinsics],
+        ),
+    }
+    differences = {}
+    for name, (function, shapes, examples) in programs.items():
+        logging.info("Exporting %s for %s", name, ", ".join(PLATFORMS))
+
+        def with_weights(*arrays: jax.Array, function: Any = function):
+            return function(run.variables, *arrays)
+
+        exported = jax.export.export(jax.jit(with_weights), platforms=PLATFORMS)(
+            *shapes
+        )
+        path = folder / f"{name}.jax_export"
+        path.write_bytes(exported.serialize())
+
+        read = jax.export.deserialize(bytearray(path.read_bytes()))
+        true = jax.jit(function)(run.variables, *examples)
+        # Two batch sizes: images do not know of each other.
+        single = read.call(*(example[:1] for example in examples))
+        both = [
+            _difference(read.call(*examples), true),
+            _difference(single, jax.tree.map(lambda x: x[:1], true)),
+        ]
+        differences[path.name] = float(np.max(both))
+    _describe(run, folder, size)
+    return differences
+
+
+def _write_onnx(
+    run: restore.Run, folder: pathlib.Path, size: tuple[int, int]
+) -> dict[str, float]:
+    try:
+        jax2onnx = importlib.import_module("jax2onnx")
+        onnxruntime = importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise ValueError(
+            f"--format=onnx needs jax2onnx and onnxruntime ({error}). They ask for an "
+            "older orbax-checkpoint than this package: in a copy of this environment, "
+            "pip install jax2onnx onnxruntime"
+        ) from error
+    path = folder / "depth.onnx"
+    height, width = size
+    function = depth_function(run)
+    logging.info("Converting; this takes a minute")
+    jax2onnx.to_onnx(
+        lambda images: function(run.variables, images),
+        [("b", height, width, 3)],
+        return_mode="file",
+        output_path=str(path),
+    )
+    session = onnxruntime.InferenceSession(
+        str(path), providers=["CPUExecutionProvider"]
+    )
+    images = _examples(3, size)[0][:, 0]
+    true = np.asarray(jax.jit(function)(run.variables, images))
+    (given,) = session.get_inputs()
+    differences = []
+    for count in (1, 3):
+        (found,) = session.run(None, {given.name: images[:count]})
+        differences.append(_difference(found, true[:count]))
+    _describe(run, folder, size)
+    return {path.name: float(np.max(differences))}
+
+
+def _write_torch(
+    run: restore.Run, folder: pathlib.Path, size: tuple[int, int]
+) -> dict[str, float]:
+    del size
+    network = {
+        collection: values["depth_net"]
+        for collection, values in run.variables.items()
+        if "depth_net" in values
+    }
+    decoder = run.config.networks.depth_decoder == "disparity"
+    path = folder / "network.safetensors"
+    safetensors.numpy.save_file(
+        pretrained.export_network(network, decoder=decoder), path
+    )
+    fill = pretrained.import_disparity_net if decoder else pretrained.import_encoder
+    again = fill(network, pretrained.read(path))
+    _describe(run, folder, None)
+    return {path.name: _difference(again, network)}
+
+
+def _describe(run: restore.Run, folder: pathlib.Path, size: tuple[int, int] | None):
+    """Writes what one has to know to use what is in the folder."""
+    description: dict[str, Any] = {
+        "method": run.config.method,
+        "step": run.step,
+        "unit": "relative: depth and translation share one unknown scale",
+        "config": run.config.to_dict(),
+    }
+    if size is not None:
+        description["images"] = "float32 [b h w 3] RGB, 0 to 1"
+        description["height"], description["width"] = size
+    text = json.dumps(description, indent=2, sort_keys=True) + "\n"
+    (folder / "export.json").write_text(text)

@@ -1,0 +1,223 @@
+"""DDAD and other scenes in the layout of Toyota's Dataset Governance Policy (DGP).
+
+    ROOT/000000/scene_<hash>.json        samples, data, poses
+    ROOT/000000/calibration/<hash>.json  intrinsics by sensor name
+    ROOT/000000/rgb/CAMERA_01/<time>.{png,jpg}
+    ROOT/000000/point_cloud/LIDAR/<time>.npz
+
+A *datum* is one measurement of one sensor, with world_from_sensor at its time; a
+*sample* groups the data of one moment. Scans and images are taken at slightly different
+times and meet in the world.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mdm_jax.files import file_content, image_file
+from mdm_jax.files.errors import DataError, Problems
+from mdm_jax.geometry import intrinsics as intrinsics_lib
+from mdm_jax.sources import drive, projection
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class DdadDrive(drive.Drive):
+    """The images of one camera in one scene.
+
+    Attributes:
+        scene: its JSON file.
+        poses: world_from_camera `[n 4 4]`.
+        seconds: `[n]`.
+        scans: for each image the LiDAR file, or None.
+        world_from_lidar: `[n 4 4]`, of these scans.
+    """
+
+    scene: pathlib.Path
+    poses: np.ndarray
+    seconds: np.ndarray
+    scans: tuple[pathlib.Path | None, ...]
+    world_from_lidar: np.ndarray
+
+    def image(self, index: int) -> np.ndarray:
+        return image_file.read(self.files[index], size=self.size)
+
+    def points(self, index: int) -> np.ndarray | None:
+        path = self.scans[index]
+        if path is None:
+            found = any(scan is not None for scan in self.scans)
+            return np.zeros((0, 3), np.float32) if found else None
+        camera_from_lidar = (
+            projection.inverse(self.poses[index]) @ self.world_from_lidar[index]
+        )
+        points = projection.transform(camera_from_lidar, _read_scan(path))
+        return projection.project(points, self.intrinsics, self.size)
+
+    def truth_files(self) -> list[pathlib.Path]:
+        return [scan for scan in self.scans if scan is not None]
+
+    def world_from_camera(self) -> np.ndarray:
+        return drive.checked_poses(self.poses, self.scene)
+
+    def timestamps(self) -> np.ndarray:
+        return drive.checked_timestamps(self.seconds, self.scene)
+
+
+def open_drives(
+    root: pathlib.Path, *, problems: Problems, camera: str = "CAMERA_01"
+) -> list[drive.Drive]:
+    """Returns the scenes below a folder, by the names of their folders.
+
+    Args:
+        root: holds a folder per scene.
+        problems: what to do about broken files.
+        camera: name of the camera; `CAMERA_01` looks ahead.
+
+    Raises:
+        DataError: a scene or its calibration is missing or damaged.
+    """
+    found: list[drive.Drive] = []
+    for folder in file_content.children(root):
+        if not file_content.is_folder(folder):
+            continue
+        for path in file_content.children(folder):
+            if path.name.startswith("scene_") and path.suffix == ".json":
+                with problems.caught():
+                    found.append(_open_scene(path, camera))
+    return found
+
+
+def _open_scene(path: pathlib.Path, camera: str) -> drive.Drive:
+    record = file_content.read_json(path)
+    data = {
+        file_content.field(datum, ("key",), path): datum
+        for datum in _list(record, "data", path)
+    }
+    images: list[Mapping[str, Any]] = []
+    scans: list[Mapping[str, Any] | None] = []
+    calibrations = set()
+    for sample in _list(record, "samples", path):
+        try:
+            members = [
+                data[key] for key in file_content.field(sample, ("datum_keys",), path)
+            ]
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                path, f"a sample names a datum not there: {error}"
+            ) from error
+        by_sensor = {file_content.field(m, ("id", "name"), path): m for m in members}
+        if camera not in by_sensor:
+            continue
+        images.append(by_sensor[camera])
+        scans.append(by_sensor.get("LIDAR"))
+        calibrations.add(file_content.field(sample, ("calibration_key",), path))
+    if not images or len(calibrations) != 1:
+        raise DataError(
+            path,
+            f"expected samples of {camera} with one calibration, found {len(images)}"
+            f" with {len(calibrations)}",
+        )
+    keys = ("datum", "image")
+    size = tuple(
+        int(
+            file_content.numbers(
+                file_content.field(images[0], (*keys, side), path), (), path, side
+            )
+        )
+        for side in ("height", "width")
+    )
+    order = np.argsort([_seconds(image, path) for image in images], kind="stable")
+    images, scans = [images[i] for i in order], [scans[i] for i in order]
+    return DdadDrive(
+        name=path.parent.name,
+        files=tuple(_file(image, keys, path) for image in images),
+        size=(size[0], size[1]),
+        intrinsics=_intrinsics(path, calibrations.pop(), camera),
+        scene=path,
+        poses=np.stack([_pose(image, keys, path) for image in images]),
+        seconds=np.array([_seconds(image, path) for image in images]),
+        scans=tuple(
+            None if scan is None else _file(scan, ("datum", "point_cloud"), path)
+            for scan in scans
+        ),
+        world_from_lidar=np.stack(
+            [
+                np.eye(4)
+                if scan is None
+                else _pose(scan, ("datum", "point_cloud"), path)
+                for scan in scans
+            ]
+        ),
+    )
+
+
+def _list(record: Any, key: str, path: pathlib.Path) -> Sequence[Any]:
+    value = file_content.field(record, (key,), path)
+    if not isinstance(value, list):
+        raise DataError(path, f"{key}: expected a list, got {value!r:.60}")
+    return value
+
+
+def _file(datum: Any, keys: tuple[str, ...], path: pathlib.Path) -> pathlib.Path:
+    return path.parent / str(file_content.field(datum, (*keys, "filename"), path))
+
+
+def _pose(datum: Any, keys: tuple[str, ...], path: pathlib.Path) -> np.ndarray:
+    pose = file_content.field(datum, (*keys, "pose"), path)
+    return projection.from_quaternion(
+        [
+            file_content.field(pose, ("rotation", axis), path)
+            for axis in ("qw", "qx", "qy", "qz")
+        ],
+        [
+            file_content.field(pose, ("translation", axis), path)
+            for axis in ("x", "y", "z")
+        ],
+        path=path,
+        name=f"pose of {file_content.field(datum, ('key',), path)}",
+    )
+
+
+def _seconds(datum: Any, path: pathlib.Path) -> float:
+    text = file_content.field(datum, ("id", "timestamp"), path)
+    try:
+        return datetime.datetime.fromisoformat(text).timestamp()
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            path, f"expected a timestamp like 2019-01-31T12:00:00.5Z, got {text!r:.60}"
+        ) from error
+
+
+def _intrinsics(scene: pathlib.Path, key: Any, camera: str) -> np.ndarray:
+    path = scene.parent / "calibration" / f"{key}.json"
+    record = file_content.read_json(path)
+    names = _list(record, "names", path)
+    if camera not in names:
+        raise DataError(path, f"expected the camera {camera}, found {names}")
+    entry = file_content.field(record, ("intrinsics", names.index(camera)), path)
+    fx, fy, cx, cy, skew = (
+        float(
+            file_content.numbers(
+                file_content.field(entry, (name,), path), (), path, name
+            )
+        )
+        for name in ("fx", "fy", "cx", "cy", "skew")
+    )
+    if skew:
+        raise DataError(path, f"expected a camera without skew, got {skew}")
+    return np.asarray(intrinsics_lib.matrix(fx, fy, cx, cy), np.float64)
+
+
+def _read_scan(path: pathlib.Path) -> np.ndarray:
+    """Returns the points `[n 3]` of a scan, in the LiDAR's frame."""
+    data = file_content.read_array(path, "data")
+    if data.ndim != 2 or data.shape[1] < 3 or data.dtype.kind != "f":
+        raise DataError(
+            path, f"expected points [n 4] of floats, got {data.dtype} {data.shape}"
+        )
+    return file_content.measured(data[:, :3].astype(np.float64))

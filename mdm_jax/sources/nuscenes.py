@@ -1,0 +1,269 @@
+"""nuScenes, from its tables: front camera, top LiDAR, poses.
+
+    ROOT/v1.0-trainval/{scene,sample,sample_data,calibrated_sensor,sensor,ego_pose}.json
+    ROOT/samples/CAM_FRONT/...jpg      keyframes, 2 Hz
+    ROOT/sweeps/CAM_FRONT/...jpg       what lies between, about 12 Hz in all
+    ROOT/samples/LIDAR_TOP/...pcd.bin  and sweeps/LIDAR_TOP, 20 Hz
+
+Frames: `ego` is the car, x forward, y left, z up; cameras have camera axes already. An
+`ego_pose` is world_from_ego at the time of one measurement, so camera and LiDAR meet in
+the world. Time steps are irregular.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mdm_jax.files import file_content, image_file
+from mdm_jax.files.errors import DataError, Problems
+from mdm_jax.sources import drive, projection
+
+# LiDAR turns at 20 Hz: some sweep is never further from an image than half a turn.
+_MAX_DELAY = 0.05  # seconds
+_TABLES = (
+    "scene",
+    "sample",
+    "sample_data",
+    "calibrated_sensor",
+    "sensor",
+    "ego_pose",
+)
+_SCAN_COLUMNS = 5  # x, y, z, intensity, ring
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class NuscenesDrive(drive.Drive):
+    """The images of one camera in one scene.
+
+    Attributes:
+        tables: folder of the tables, for messages.
+        poses: world_from_camera `[n 4 4]`.
+        seconds: `[n]`.
+        scans: for each image the LiDAR file nearest in time, or None.
+        world_from_lidar: `[n 4 4]`, of these scans.
+    """
+
+    tables: pathlib.Path
+    poses: np.ndarray
+    seconds: np.ndarray
+    scans: tuple[pathlib.Path | None, ...]
+    world_from_lidar: np.ndarray
+
+    def image(self, index: int) -> np.ndarray:
+        return image_file.read(self.files[index], size=self.size)
+
+    def points(self, index: int) -> np.ndarray | None:
+        path = self.scans[index]
+        if path is None:
+            found = any(scan is not None for scan in self.scans)
+            return np.zeros((0, 3), np.float32) if found else None
+        points = file_content.read_floats(path, _SCAN_COLUMNS)[:, :3].astype(np.float64)
+        camera_from_lidar = (
+            projection.inverse(self.poses[index]) @ self.world_from_lidar[index]
+        )
+        points = projection.transform(camera_from_lidar, points)
+        return projection.project(points, self.intrinsics, self.size)
+
+    def truth_files(self) -> list[pathlib.Path]:
+        return [scan for scan in self.scans if scan is not None]
+
+    def world_from_camera(self) -> np.ndarray:
+        return drive.checked_poses(self.poses, self.tables / "ego_pose.json")
+
+    def timestamps(self) -> np.ndarray:
+        return drive.checked_timestamps(self.seconds, self.tables / "sample_data.json")
+
+
+def open_drives(
+    root: pathlib.Path,
+    *,
+    problems: Problems,
+    version: str = "",
+    camera: str = "CAM_FRONT",
+    keyframes_only: bool = False,
+) -> list[drive.Drive]:
+    """Returns the scenes below a folder, by name.
+
+    The tables of the whole data set fill several gigabytes of memory while they are
+    read.
+
+    Args:
+        root: holds the tables' folder, `samples` and `sweeps`.
+        problems: what to do about broken files.
+        version: name of the tables' folder; empty where there is only one `v1.0-...`.
+        camera: channel of the images.
+        keyframes_only: whether to take the annotated images (2 Hz) only.
+
+    Raises:
+        DataError: no tables or several; a table is damaged or refers to nothing.
+    """
+    tables = _Tables(_tables_folder(root, version))
+    images: dict[str, list[Any]] = {}
+    scans: dict[str, list[Any]] = {}
+    for record in tables.rows("sample_data"):
+        channel = tables.channel(record)
+        if channel not in (camera, "LIDAR_TOP"):
+            continue
+        if channel == camera and keyframes_only and not record.get("is_key_frame"):
+            continue
+        sample = tables.row("sample", tables.get(record, "sample_token"))
+        scene = tables.get(sample, "scene_token")
+        chosen = images if channel == camera else scans
+        chosen.setdefault(scene, []).append(record)
+    found: list[drive.Drive] = []
+    for scene in sorted(tables.rows("scene"), key=lambda row: str(row.get("name"))):
+        token = scene.get("token")
+        if token in images:
+            with problems.caught():
+                found.append(
+                    _open_scene(
+                        root,
+                        tables,
+                        str(tables.get(scene, "name")),
+                        tables.by_time(images[token]),
+                        tables.by_time(scans.get(token, [])),
+                    )
+                )
+    return found
+
+
+class _Tables:
+    """Tables by name, their rows by token."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+        self._rows: dict[str, list[Mapping[str, Any]]] = {}
+        self._by_token: dict[str, dict[str, Mapping[str, Any]]] = {}
+        for name in _TABLES:
+            rows = file_content.read_json(self._path(name))
+            if not isinstance(rows, list) or not all(
+                isinstance(row, dict) and isinstance(row.get("token"), str)
+                for row in rows
+            ):
+                raise DataError(self._path(name), "expected a list of rows with tokens")
+            self._rows[name] = rows
+            self._by_token[name] = {row["token"]: row for row in rows}
+
+    def _path(self, name: str) -> pathlib.Path:
+        return self.folder / f"{name}.json"
+
+    def rows(self, name: str) -> list[Mapping[str, Any]]:
+        return self._rows[name]
+
+    def row(self, name: str, token: Any) -> Mapping[str, Any]:
+        try:
+            return self._by_token[name][token]
+        except (KeyError, TypeError) as error:
+            raise DataError(self._path(name), f"has no row {token!r:.60}") from error
+
+    def get(self, row: Mapping[str, Any], key: str) -> Any:
+        if key not in row:
+            raise DataError(
+                self.folder, f"row {row['token']} of a table has no field {key!r}"
+            )
+        return row[key]
+
+    def channel(self, record: Mapping[str, Any]) -> str:
+        sensor = self.row(
+            "calibrated_sensor", self.get(record, "calibrated_sensor_token")
+        )
+        return self.get(self.row("sensor", self.get(sensor, "sensor_token")), "channel")
+
+    def seconds(self, record: Mapping[str, Any]) -> float:
+        micros = file_content.numbers(
+            self.get(record, "timestamp"), (), self._path("sample_data"), "timestamp"
+        )
+        return float(micros) * 1e-6
+
+    def by_time(self, records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return sorted(records, key=self.seconds)
+
+    def world_from_sensor(self, record: Mapping[str, Any]) -> np.ndarray:
+        """Returns `[4 4]` at the time of a measurement."""
+        chain = np.eye(4)
+        for name in ("ego_pose", "calibrated_sensor"):
+            row = self.row(name, self.get(record, f"{name}_token"))
+            chain = chain @ projection.from_quaternion(
+                self.get(row, "rotation"),
+                self.get(row, "translation"),
+                path=self._path(name),
+                name=row["token"],
+            )
+        return chain
+
+
+def _tables_folder(root: pathlib.Path, version: str) -> pathlib.Path:
+    if version:
+        return root / version
+    found = [
+        path for path in file_content.children(root) if path.name.startswith("v1.0-")
+    ]
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise DataError(
+            root, f"expected one folder of tables v1.0-..., found {names}; name one"
+        )
+    return found[0]
+
+
+def _open_scene(
+    root: pathlib.Path,
+    tables: _Tables,
+    name: str,
+    images: Sequence[Mapping[str, Any]],
+    scans: Sequence[Mapping[str, Any]],
+) -> drive.Drive:
+    paths = tuple(root / str(tables.get(record, "filename")) for record in images)
+    sensor_token = tables.get(images[0], "calibrated_sensor_token")
+    sensor = tables.row("calibrated_sensor", sensor_token)
+    for record in images:
+        if tables.get(record, "calibrated_sensor_token") != sensor_token:
+            raise DataError(
+                tables.folder, f"the camera of {name} changes its calibration"
+            )
+    times = np.array([tables.seconds(record) for record in images])
+    nearest: list[Mapping[str, Any] | None] = [None] * len(images)
+    if scans:
+        scan_times = np.array([tables.seconds(record) for record in scans])
+        delays = np.abs(times[:, None] - scan_times[None, :])
+        nearest = [
+            scans[row.argmin()] if row.min() <= _MAX_DELAY else None for row in delays
+        ]
+    return NuscenesDrive(
+        name=name,
+        files=paths,
+        size=(
+            int(
+                file_content.numbers(
+                    images[0].get("height"), (), tables.folder, "height"
+                )
+            ),
+            int(
+                file_content.numbers(images[0].get("width"), (), tables.folder, "width")
+            ),
+        ),
+        intrinsics=file_content.numbers(
+            tables.get(sensor, "camera_intrinsic"),
+            (3, 3),
+            tables.folder / "calibrated_sensor.json",
+            "camera_intrinsic",
+        ),
+        tables=tables.folder,
+        poses=np.stack([tables.world_from_sensor(record) for record in images]),
+        seconds=times,
+        scans=tuple(
+            None if record is None else root / str(tables.get(record, "filename"))
+            for record in nearest
+        ),
+        world_from_lidar=np.stack(
+            [
+                np.eye(4) if record is None else tables.world_from_sensor(record)
+                for record in nearest
+            ]
+        ),
+    )

@@ -1,0 +1,149 @@
+"""Parquet tables: rows by their keys, values one at a time, errors that name the file.
+
+Reading them needs pyarrow, the extra `waymo`, which is imported only here and late.
+What was read last is kept for a moment: a table stores many rows in one block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mdm_jax.files import file_content
+from mdm_jax.files.errors import DataError
+
+
+class Row(NamedTuple):
+    """Where a row is in a Parquet file."""
+
+    group: int
+    index: int
+
+
+def pyarrow_parquet() -> Any:
+    """Returns pyarrow's Parquet module, imported only where it is needed."""
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ImportError(
+            "Waymo v2 is stored in Parquet, which needs pyarrow: pip install"
+            " 'mdm_jax[waymo]'"
+        ) from error
+    return parquet
+
+
+def rows(path: pathlib.Path, keys: Sequence[str]) -> dict[tuple[int, ...], Row]:
+    """Returns where each row is, by the integers in its key columns.
+
+    Raises:
+        DataError: the file is missing or damaged, or has no such column.
+        ImportError: pyarrow is not installed.
+    """
+    return _cached_rows(path, tuple(keys), _stamp(path))
+
+
+def value(path: pathlib.Path, row: Row, column: str) -> Any:
+    """Returns a value of a table, as pyarrow has it.
+
+    Raises:
+        DataError: the file is missing or damaged, or has no such row or column.
+    """
+    # A block of images or range images is large, so few of them are kept.
+    large = column.endswith((".image", ".values", ".panoptic_label"))
+    cached = _large_column if large else _small_column
+    values = cached(path, row.group, column, _stamp(path))
+    with _reading(path):
+        return values[row.index]
+
+
+def number(path: pathlib.Path, row: Row, column: str) -> float:
+    """Returns a finite number of a table."""
+    found = value(path, row, column).as_py()
+    return float(file_content.numbers(found, (), path, column))
+
+
+def numbers(path: pathlib.Path, row: Row, column: str) -> np.ndarray:
+    """Returns the numbers `[n]` of a list; none where the row has no list."""
+    found = value(path, row, column)
+    if not found.is_valid:
+        return np.zeros(0)
+    values = getattr(found, "values", None)
+    with _reading(path):
+        array = None if values is None else values.to_numpy(zero_copy_only=False)
+    if array is None or array.dtype.kind not in "fiu":
+        raise DataError(path, f"{column}: expected a list of numbers, got {found.type}")
+    return array
+
+
+@contextlib.contextmanager
+def _reading(path: pathlib.Path) -> Iterator[None]:
+    """Runs its body; whatever pyarrow finds wrong becomes an error naming the file."""
+    import pyarrow
+
+    try:
+        yield
+    except (
+        pyarrow.ArrowException,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        OverflowError,
+        MemoryError,
+    ) as error:
+        if isinstance(error, DataError):
+            raise
+        if isinstance(error, FileNotFoundError | PermissionError):
+            raise file_content.unreadable(path, error) from error
+        text = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise DataError(
+            path, f"expected a Parquet table; is it cut off? ({text})"
+        ) from error
+
+
+def _stamp(path: pathlib.Path) -> tuple[int, int]:
+    """Returns what tells a file from a later one of the same name."""
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise file_content.unreadable(path, error) from error
+    return stat.st_size, stat.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=16)
+def _cached_rows(
+    path: pathlib.Path, keys: tuple[str, ...], stamp: tuple[int, int]
+) -> dict[tuple[int, ...], Row]:
+    del stamp
+    found: dict[tuple[int, ...], Row] = {}
+    with _reading(path), pyarrow_parquet().ParquetFile(path) as table:
+        missing = set(keys) - set(table.schema_arrow.names)
+        if missing:
+            raise DataError(path, f"has no column {', '.join(sorted(missing))}")
+        for group in range(table.num_row_groups):
+            columns = table.read_row_group(group, columns=list(keys))
+            lists = [columns.column(key).to_pylist() for key in keys]
+            for index, key in enumerate(zip(*lists, strict=True)):
+                if not all(isinstance(part, int) for part in key):
+                    raise DataError(path, f"expected integers in {keys}, got {key}")
+                found[key] = Row(group, index)
+    return found
+
+
+def _column(path: pathlib.Path, group: int, column: str, stamp: tuple[int, int]) -> Any:
+    del stamp
+    with _reading(path), pyarrow_parquet().ParquetFile(path) as table:
+        if column not in table.schema_arrow.names:
+            raise DataError(path, f"has no column {column}")
+        columns = table.read_row_group(group, columns=[column])
+        columns.validate(full=True)
+        return columns.column(column)
+
+
+_small_column = functools.lru_cache(maxsize=64)(_column)
+_large_column = functools.lru_cache(maxsize=8)(_column)

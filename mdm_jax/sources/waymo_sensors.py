@@ -1,0 +1,297 @@
+"""Waymo's cameras and lasers: distortion removed, range images turned into points.
+
+`vehicle` is x forward, y left, z up; so is Waymo's `sensor` frame of a camera, from
+which camera axes follow by `projection.vehicle_from_camera_axes`. A laser turns: each
+column of a range image has an azimuth, each row an inclination, each cell a range.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from mdm_jax.files.errors import DataError
+from mdm_jax.geometry import intrinsics as intrinsics_lib
+from mdm_jax.sources import projection
+
+FRONT = 1  # the front camera's number
+# The movable classes of the panoptic labels: cars, trucks, buses, other large vehicles,
+# bicycles, motorcycles, trailers, pedestrians, cyclists, motorcyclists, birds, animals.
+MOVABLE = tuple(range(2, 14))
+_MAX_RANGE = 1e3  # metres, far beyond what the lasers reach
+_MAX_NUMBER = 1e9  # larger than any metres and pixels of a calibration
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Camera:
+    """A calibrated camera with lens distortion.
+
+    Attributes:
+        intrinsics: float64 `[3 3]`, in pixels, with and without distortion.
+        distortion: float64 `[5]`: k1, k2, p1, p2, k3, as in OpenCV.
+        vehicle_from_camera: float64 `[4 4]`, from camera axes.
+        size: (height, width).
+    """
+
+    intrinsics: np.ndarray
+    distortion: np.ndarray
+    vehicle_from_camera: np.ndarray
+    size: tuple[int, int]
+
+    def undistorted(self, image: np.ndarray) -> np.ndarray:
+        """Returns an image `[h w c]` as a camera without distortion would see it."""
+        return cv2.undistort(image, self.intrinsics, self.distortion)
+
+    def undistorted_labels(self, labels: np.ndarray) -> np.ndarray:
+        """Returns labels `[h w]` likewise, of the nearest pixel; 0 beyond the border."""
+        x, y = cv2.initUndistortRectifyMap(
+            self.intrinsics,
+            self.distortion,
+            np.eye(3),
+            self.intrinsics,
+            self.size[::-1],
+            cv2.CV_32FC1,
+        )
+        return cv2.remap(labels, x, y, cv2.INTER_NEAREST)
+
+    def undistorted_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """Returns where pixels `[n 2]` (x, y) of the distorted image move to."""
+        if not len(pixels):
+            return pixels
+        moved = cv2.undistortPoints(
+            pixels[:, None].astype(np.float64),
+            self.intrinsics,
+            self.distortion,
+            P=self.intrinsics,
+        )
+        return moved[:, 0]
+
+
+class Returns(NamedTuple):
+    """One echo of one laser.
+
+    Attributes:
+        ranges: `[h w]`, in metres; not positive where nothing came back.
+        projections: `[h w 6]`: camera, x, y of a first and of a second camera.
+    """
+
+    ranges: np.ndarray
+    projections: np.ndarray
+
+
+class Scan(NamedTuple):
+    """What one laser measured in one frame.
+
+    Attributes:
+        laser: its calibration.
+        echoes: one or two.
+        cell_poses: `[h w 6]` as in `points_vehicle`, or None.
+    """
+
+    laser: Laser
+    echoes: list[Returns]
+    cell_poses: np.ndarray | None
+
+
+class Laser(NamedTuple):
+    """A calibrated laser.
+
+    Attributes:
+        vehicle_from_laser: `[4 4]`.
+        inclinations: `[h]`, radians, from the lowest row up; empty for evenly spaced.
+        lowest: inclination in radians where evenly spaced.
+        highest: likewise.
+    """
+
+    vehicle_from_laser: np.ndarray
+    inclinations: np.ndarray
+    lowest: float
+    highest: float
+
+
+def camera(
+    parameters: Any, extrinsic: Any, width: int, height: int, *, path: Any
+) -> Camera:
+    """Returns a camera from the numbers of its calibration.
+
+    Args:
+        parameters: fx, fy, cx, cy, k1, k2, p1, p2, k3.
+        extrinsic: 16 numbers, vehicle from sensor, row by row.
+        width: of the image, in pixels.
+        height: likewise.
+        path: named in errors.
+
+    Raises:
+        DataError: numbers are missing or not finite, or not of a camera.
+    """
+    values = np.asarray(parameters, np.float64)
+    if values.shape != (9,) or not (np.abs(values) < _MAX_NUMBER).all():
+        raise DataError(path, f"expected 9 camera parameters, got {values.tolist()}")
+    if not (0 < width <= 1 << 14 and 0 < height <= 1 << 14):
+        raise DataError(path, f"expected a camera's size, got {width} x {height}")
+    vehicle_from_sensor = transform(extrinsic, path=path)
+    return Camera(
+        np.asarray(intrinsics_lib.matrix(*values[:4]), np.float64),
+        values[4:],
+        vehicle_from_sensor @ projection.vehicle_from_camera_axes(),
+        (height, width),
+    )
+
+
+def transform(numbers: Any, *, path: Any) -> np.ndarray:
+    """Returns the rigid `[4 4]` of 16 numbers, row by row.
+
+    Raises:
+        DataError: they are not a rigid transform.
+    """
+    values = np.asarray(numbers, np.float64)
+    if values.shape != (16,):
+        raise DataError(path, f"expected a transform of 16 numbers, got {values.size}")
+    matrix = values.reshape(4, 4)
+    if not (np.abs(matrix) < _MAX_NUMBER).all():
+        raise DataError(path, f"expected a rigid transform, got {matrix.tolist()}")
+    product = matrix[:3, :3] @ matrix[:3, :3].T
+    rigid = np.abs(product - np.eye(3)).max() < 1e-4
+    rigid &= np.linalg.det(matrix[:3, :3]) > 0
+    if not rigid or np.abs(matrix[3] - [0, 0, 0, 1]).max() > 1e-6:
+        raise DataError(path, f"expected a rigid transform, got {matrix.tolist()}")
+    return projection.rigid(matrix[:3, :3], matrix[:3, 3])
+
+
+def returned(ranges: np.ndarray) -> np.ndarray:
+    """Returns which cells of a range image hold a point."""
+    return (ranges > 0) & (ranges < _MAX_RANGE)
+
+
+def points_vehicle(
+    ranges: np.ndarray,
+    laser: Laser,
+    *,
+    world_from_vehicle: np.ndarray,
+    cell_poses: np.ndarray | None,
+) -> np.ndarray:
+    """Returns `[h w 3]`: where each cell of a range image lies, in the vehicle frame.
+
+    Args:
+        ranges: `[h w]`, metres.
+        laser: its calibration.
+        world_from_vehicle: `[4 4]` of the frame, to which all cells are moved.
+        cell_poses: `[h w 6]`, roll, pitch, yaw, x, y, z of world_from_vehicle when each
+            cell was measured; None where the cells are in the frame's pose already.
+    """
+    height, width = ranges.shape
+    ranges = np.where(returned(ranges), ranges, 0)
+    inclination = laser.inclinations
+    if not len(inclination):
+        steps = (np.arange(height) + 0.5) / height
+        inclination = laser.lowest + steps * (laser.highest - laser.lowest)
+    inclination = inclination[::-1, None]  # The first row looks highest.
+    # Columns go clockwise from behind, in the vehicle's axes: the laser is mounted
+    # turned by its yaw.
+    rotation = laser.vehicle_from_laser[:3, :3]
+    yaw = np.arctan2(rotation[1, 0], rotation[0, 0])
+    turn = (width - np.arange(width) - 0.5) / width
+    azimuth = ((2 * turn - 1) * np.pi - yaw)[None, :]
+    directions = np.stack(
+        np.broadcast_arrays(
+            np.cos(azimuth) * np.cos(inclination),
+            np.sin(azimuth) * np.cos(inclination),
+            np.sin(inclination),
+        ),
+        axis=-1,
+    )
+    points = projection.transform(
+        laser.vehicle_from_laser, ranges[..., None] * directions
+    )
+    if cell_poses is None:
+        return points
+    # Cells without a return may hold anything.
+    cell_poses = np.where(np.abs(cell_poses) < _MAX_NUMBER, cell_poses, 0)
+    roll, pitch, yaw = (cell_poses[..., i] for i in range(3))
+    x, y, z = (points[..., i] for i in range(3))
+    # Rz(yaw) Ry(pitch) Rx(roll), applied from the right, without a matrix per cell.
+    y, z = np.cos(roll) * y - np.sin(roll) * z, np.sin(roll) * y + np.cos(roll) * z
+    x, z = np.cos(pitch) * x + np.sin(pitch) * z, np.cos(pitch) * z - np.sin(pitch) * x
+    x, y = np.cos(yaw) * x - np.sin(yaw) * y, np.sin(yaw) * x + np.cos(yaw) * y
+    points_world = np.stack([x, y, z], axis=-1) + cell_poses[..., 3:]
+    return projection.transform(projection.inverse(world_from_vehicle), points_world)
+
+
+def points_image(
+    scans: Iterable[Scan],
+    camera: Camera,
+    *,
+    world_from_vehicle: np.ndarray,
+    world_from_vehicle_at_image: np.ndarray,
+    path: Any,
+) -> np.ndarray | None:
+    """Returns the point list of all lasers in the front camera's undistorted image.
+
+    The pixel is the published projection, which accounts for the rolling shutter; it
+    is whole, the pixel that the point falls in. Depth is that of a point that stands
+    still in the world, at the time of the image.
+
+    Args:
+        scans: of the lasers; None is returned where there are none.
+        camera: the front camera.
+        world_from_vehicle: `[4 4]` of the frame.
+        world_from_vehicle_at_image: `[4 4]` when the image was taken.
+        path: named in errors.
+
+    Raises:
+        DataError: the parts of a scan differ in shape.
+    """
+    camera_from_vehicle = (
+        projection.inverse(world_from_vehicle_at_image @ camera.vehicle_from_camera)
+        @ world_from_vehicle
+    )
+    found = []
+    for scan in scans:
+        _check_shapes(scan, path)
+        for echo in scan.echoes:
+            points = points_vehicle(
+                echo.ranges,
+                scan.laser,
+                world_from_vehicle=world_from_vehicle,
+                cell_poses=scan.cell_poses,
+            )
+            for first in (0, 3):  # a first and a second camera
+                seen = returned(echo.ranges) & (echo.projections[..., first] == FRONT)
+                pixels = echo.projections[seen][:, first + 1 : first + 3]
+                pixels = camera.undistorted_pixels(pixels.astype(np.float64))
+                depth = projection.transform(camera_from_vehicle, points[seen])[:, 2]
+                found.append(np.column_stack([pixels, depth]))
+    if not found:
+        return None
+    points_list = np.concatenate(found)
+    kept = np.isfinite(points_list).all(axis=1) & (points_list[:, 2] > 0.1)
+    return projection.inside(points_list[kept], camera.size).astype(np.float32)
+
+
+def _check_shapes(scan: Scan, path: Any):
+    shapes = [echo.ranges.shape for echo in scan.echoes]
+    shapes += [echo.projections.shape[:2] for echo in scan.echoes]
+    if scan.cell_poses is not None:
+        shapes.append(scan.cell_poses.shape[:2])
+    if len(scan.laser.inclinations):
+        shapes.append((len(scan.laser.inclinations), shapes[0][1]))
+    if len(set(shapes)) > 1:
+        raise DataError(path, f"the range images of a laser differ in shape: {shapes}")
+
+
+def instances(panoptic: np.ndarray, divisor: int) -> np.ndarray:
+    """Returns uint8 `[h w]`: 1, 2, ... for the movable instances of panoptic labels.
+
+    A panoptic label is `class * divisor + instance`, instance 0 for none. Numbers
+    follow the order of the labels and begin anew in each image.
+    """
+    values, inverse = np.unique(panoptic, return_inverse=True)
+    movable = np.isin(values // divisor, MOVABLE) & (values % divisor > 0)
+    numbers = np.where(movable, np.cumsum(movable), 0)
+    # A 256th object would be background; no image has so many.
+    numbers = np.where(numbers > 255, 0, numbers).astype(np.uint8)
+    return numbers[inverse.reshape(panoptic.shape)]

@@ -1,0 +1,244 @@
+"""Synthetic drives: textured streets with moving cars, and everything true about them.
+
+The embedded default data. A drive is a recording with exact depth, intrinsics, camera
+and object poses and instance labels; from these follow egomotion, object motion and
+optical flow (see recording). It is determined by its seed: bitwise on one machine, and
+frame i does not depend on how many frames follow.
+
+A camera 1.4 to 1.8 m above the road drives 0.8 to 1.3 m per frame (less in sharp bends)
+through streets of varied width, buildings, trees and parked cars, behind a car that
+keeps its distance, past oncoming, crossing and turning cars; in between it stands still
+or only turns. See synthetic_route, synthetic_world, synthetic_camera and synthetic_traffic
+for what is where, synthetic_scene, synthetic_render and synthetic_textures for how it
+looks.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import math
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from mdm_jax.recording.arrays import Recording
+from mdm_jax.synthetic import driving, primitives, raycast, scene_tables, town, traffic
+
+SPLITS = ("train", "validation", "test")
+_FRAMES_PER_CALL = 8
+_MAX_LABEL = 255
+
+
+def make_drives(
+    *,
+    split: str,
+    num_drives: int,
+    num_frames: int,
+    size: tuple[int, int],
+    seed: int = 0,
+) -> list[Recording]:
+    """Returns drives through different towns; no two splits share one.
+
+    Args:
+        split: "train", "validation" or "test".
+        num_drives: drive i is the same for every number of drives.
+        num_frames: per drive.
+        size: height and width of the frames.
+        seed: another seed gives other towns in every split.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split expects one of {', '.join(SPLITS)}, got {split!r}")
+    if num_drives < 1:
+        raise ValueError(f"num_drives expects at least 1, got {num_drives}")
+
+    def drive(index: int) -> Recording:
+        return make_drive(
+            (seed, SPLITS.index(split), index),
+            num_frames=num_frames,
+            size=size,
+            name=f"synthetic_{split}_{index}",
+        )
+
+    first = drive(0)  # Compiles what the others use.
+    # One town is laid out while another is rendered.
+    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+        return [first, *pool.map(drive, range(1, num_drives))]
+
+
+def make_drive(
+    seed: int | Sequence[int],
+    *,
+    num_frames: int,
+    size: tuple[int, int] = (64, 208),
+    name: str | None = None,
+) -> Recording:
+    """Returns one drive, with all truth about it.
+
+    Args:
+        seed: non-negative integers that determine everything.
+        num_frames: at least 1. A very long drive passes more than 255 cars, which
+            8-bit labels cannot name: several shorter drives are better data, too.
+        size: height and width, at least 8. Wide images suit a street.
+        name: of the recording; by default made from the seed.
+
+    Raises:
+        ValueError: an argument is out of range, or the drive passes too many cars.
+    """
+    seeds = (seed,) if isinstance(seed, int | np.integer) else tuple(seed)
+    if not seeds or min(seeds) < 0:
+        raise ValueError(f"seed expects non-negative integers, got {seed!r}")
+    if num_frames < 1:
+        raise ValueError(f"num_frames expects at least 1, got {num_frames}")
+    if len(size) != 2 or min(size) < 8:
+        raise ValueError(f"size expects (height, width) of at least 8, got {size!r}")
+    _height, _width = size
+    rng = np.random.default_rng([*seeds, 0])
+    half_view = math.radians(rng.uniform(60, 70)) / 2
+    intrinsics = _intrinsics(half_view, size)
+    drive = _palette(rng)
+    length = driving.route_length(num_frames)
+    world = town.make_world(seeds, length=length)
+    camera = driving.drive_camera(seeds, world.route, num_frames=num_frames)
+    tracks = traffic.make_traffic(seeds, world, camera)
+    poses = camera.world_from_camera[driving.LEAD_IN :][:num_frames]
+    scenes = _scenes(world, tracks, poses, half_view)
+    image = _render(scenes, drive, intrinsics, size)
+    labels, cars = _relabel(image.labels)
+    return Recording(
+        name=name or "synthetic_" + "_".join(str(part) for part in seeds),
+        frames=image.frames,
+        intrinsics=intrinsics,
+        depth=image.depth,
+        world_from_camera=poses,
+        instance_labels=labels,
+        world_from_object=_object_poses(world, tracks, cars, num_frames),
+    )
+
+
+def _intrinsics(half_view, size):
+    height, width = size
+    focal = width / 2 / math.tan(half_view)
+    centre = ((width - 1) / 2, (height - 1) / 2)
+    return np.array(
+        [[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]], np.float32
+    )
+
+
+def _palette(rng):
+    """Colours of ground and sky, and a seed for their grain."""
+
+    def grey(low, high, warmth=0.03):
+        value = rng.uniform(low, high)
+        return np.clip(value + rng.uniform(-warmth, warmth, 3), 0, 1)
+
+    grass = np.array([0.3, 0.42, 0.18]) * rng.uniform(0.7, 1.3, 3)
+    earth = np.array([0.5, 0.42, 0.3]) * rng.uniform(0.7, 1.3, 3)
+    palette = {
+        "road": grey(0.28, 0.48),
+        "walk": grey(0.45, 0.7, 0.05),
+        "verge_a": grass,
+        "verge_b": earth if rng.random() < 0.6 else grass * 0.6,
+        "sky": np.array([0.35, 0.55, 0.85]) * rng.uniform(0.85, 1.1, 3),
+        "seed": rng.integers(1, 1 << 16),
+    }
+    return {key: np.asarray(value, np.float32) for key, value in palette.items()}
+
+
+def _scenes(world, tracks, poses, half_view):
+    """Returns the render tables of all frames, stacked."""
+    parked = [
+        primitives.place_car(car, *pose)
+        for car, pose in zip(world.parked_cars, world.parked)
+    ]
+    standing = np.concatenate([world.boxes, *parked])
+    scenes = []
+    for frame, pose in enumerate(poses):
+        moving = [
+            primitives.place_car(track.car, *track.poses[frame - track.start])
+            for track in tracks
+            if 0 <= frame - track.start < len(track.poses)
+        ]
+        scenes.append(
+            scene_tables.cull(
+                np.concatenate([standing, *moving]),
+                world.rounds,
+                world.route.segments,
+                pose,
+                half_view=half_view,
+            )
+        )
+    return scene_tables.Scene(*(np.stack(field) for field in zip(*scenes)))
+
+
+def _render(scenes, drive, intrinsics, size):
+    """Renders a fixed number of frames per call, calls side by side on the cores."""
+    num_frames = len(scenes.place)
+    starts = range(0, num_frames, _FRAMES_PER_CALL)
+
+    def call(start):
+        # The last call repeats its last frame, so that all calls have one shape.
+        index = np.minimum(np.arange(start, start + _FRAMES_PER_CALL), num_frames - 1)
+        chunk = scene_tables.Scene(*(field[index] for field in scenes))
+        image = raycast.render(chunk, drive, intrinsics, size)
+        kept = num_frames - start
+        return raycast.Image(*(field[:kept] for field in image))
+
+    first = call(0)  # compiles once, before the others need it
+    workers = min(os.cpu_count() or 1, 8)
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        images = [first, *pool.map(call, starts[1:])]
+    return raycast.Image(*(np.concatenate(field) for field in zip(*images)))
+
+
+def _relabel(labels):
+    """Numbers the cars in order of appearance, so that 255 go far.
+
+    Returns:
+        uint8 labels, and the renderer's label of each new one.
+    """
+    cars, new_label = [], {0: 0}
+    result = np.zeros(labels.shape, np.uint8)
+    for frame, image in enumerate(labels):
+        for label in np.unique(image):
+            if int(label) not in new_label:
+                cars.append(int(label))
+                new_label[int(label)] = len(cars)
+        if len(cars) > _MAX_LABEL:
+            raise ValueError(
+                f"the drive passes more than {_MAX_LABEL} cars by frame {frame} of "
+                f"{len(labels)}: make several shorter drives instead"
+            )
+        table = np.zeros(labels.max() + 1, np.uint8)
+        for old, new in new_label.items():
+            table[old] = new
+        result[frame] = table[image]
+    return result, cars
+
+
+def _object_poses(world, tracks, cars, num_frames):
+    """Returns world_from_object `[n k 4 4]`; a car's axes are right, down, forward."""
+    places = np.full((num_frames, len(cars), 3), np.nan)
+    for index, label in enumerate(cars):
+        if label <= len(world.parked_cars):
+            places[:, index] = world.parked[label - 1]
+            continue
+        track = tracks[label - 1 - len(world.parked_cars)]
+        first, last = max(track.start, 0), track.start + len(track.poses)
+        last = min(last, num_frames)
+        places[first:last, index] = track.poses[
+            first - track.start : last - track.start
+        ]
+    x, z, heading = np.moveaxis(places, -1, 0)
+    cos, sin = np.cos(heading), np.sin(heading)
+    zero = np.where(np.isnan(x), np.nan, 0.0)
+    rows = [
+        [cos, zero, sin, x],
+        [zero, zero + 1, zero, zero],
+        [-sin, zero, cos, z],
+        [zero, zero, zero, zero + 1],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
