@@ -28,7 +28,8 @@ import numpy as np
 import tqdm
 from absl import app, flags
 
-from mdm_jax.annotation import degradation, flow_sources, linking, quality, sequence
+from mdm_jax.annotation import degradation, linking, quality, sequence
+from mdm_jax.flow import flow_sources
 from mdm_jax.masks import instances
 from mdm_jax.recording import arrays as recording_lib
 from mdm_jax.synthetic import rendered_drives

@@ -16,11 +16,11 @@ PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "mdm_jax"
 LAYERS = (
     ("structs", "config", "numerics", "presets", "files"),
     ("geometry", "networks"),
-    ("losses", "masks"),
+    ("losses", "masks", "flow"),
     ("sources",),
     ("recording",),
     ("synthetic", "input_pipeline"),
-    ("methods", "annotation", "prepared"),
+    ("methods", "annotation", "two_view", "prepared"),
     ("visualize",),
     ("evaluation",),
     ("prediction",),

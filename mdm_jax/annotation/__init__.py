@@ -1,6 +1,6 @@
 """Auto-annotation: masks of single frames become tracks (Lee et al. 2019, section 3.4).
 
-Order of reading: `mask_sources` and `flow_sources` say what is in the frames, `flow`
-which of it can be trusted, `matching` links the objects of two frames, `linking` those
-of a clip, `tracks` numbers them, `clips` does all that for files and keeps the results.
+Order of reading: `mask_sources` finds the objects of each frame, `matching` links those of
+two frames through optical flow, `linking` those of a clip, `tracks` numbers them, and
+`clips` does all this for files and stores the results.
 """

@@ -20,10 +20,11 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from mdm_jax.annotation import flow_sources, linking, mask_sources, sequence, tracks
-from mdm_jax.annotation.frames import Frame
+from mdm_jax.annotation import linking, mask_sources, sequence, tracks
 from mdm_jax.files import file_content, image_file
 from mdm_jax.files.errors import DataError
+from mdm_jax.flow import flow_sources
+from mdm_jax.flow.video_frame import Frame
 from mdm_jax.masks import frame_names, mask_files
 from mdm_jax.sources import footage as footage_lib
 

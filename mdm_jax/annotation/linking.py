@@ -13,9 +13,9 @@ import dataclasses
 
 import numpy as np
 
-from mdm_jax.annotation import flow as flow_lib
 from mdm_jax.annotation import matching, tracks
-from mdm_jax.annotation.frames import FlowSource, Frame
+from mdm_jax.flow import flow_field
+from mdm_jax.flow.video_frame import FlowSource, Frame
 from mdm_jax.masks import instances
 from mdm_jax.masks.instances import Instances
 
@@ -42,8 +42,8 @@ class Options:
     min_score: float = 0.5
     min_pixels: int = 50
     threshold: float = matching.THRESHOLD
-    tolerance: float = flow_lib.TOLERANCE
-    relative_tolerance: float = flow_lib.RELATIVE_TOLERANCE
+    tolerance: float = flow_field.TOLERANCE
+    relative_tolerance: float = flow_field.RELATIVE_TOLERANCE
     lenient: bool = True
     min_length: int = 2
 
@@ -186,8 +186,8 @@ class Linker:
         first = self._flows or self._both(*self._frames)
         second = flows or self._both(self._frames[-1], frame)
         across = (
-            flow_lib.compose(first[0], second[0]),
-            flow_lib.compose(second[1], first[1]),
+            flow_field.compose(first[0], second[0]),
+            flow_field.compose(second[1], first[1]),
         )
         pairs = self._match(_part(earlier, ended), _part(objects, new), across)
         return np.stack([ended[pairs[:, 0]], new[pairs[:, 1]]], axis=1), second
@@ -199,7 +199,7 @@ class Linker:
             (a, b, flows[0], flows[1]),
             (b, a, flows[1], flows[0]),
         ):
-            visible = flow_lib.consistent(
+            visible = flow_field.consistent(
                 there,
                 back,
                 tolerance=options.tolerance,

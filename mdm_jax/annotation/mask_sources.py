@@ -4,23 +4,26 @@
 |--------------------|----------------------------------------------------------------|
 | a folder or file   | label maps (PNG, NPZ) or run lengths (JSON, TXT), `mask_files` |
 | `maskrcnn:WEIGHTS` | torchvision's Mask R-CNN with a file of its weights            |
-| `call:pkg.mod.f`   | `f(frame)` of a `frames.Frame`: `Instances`, or bool `[k h w]` |
+| `call:pkg.mod.f`   | `f(frame)` of a `Frame`:        `Instances`, or bool `[k h w]` |
 """
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mdm_jax.annotation import callables
-from mdm_jax.annotation.frames import Frame, MaskSource
 from mdm_jax.files import file_content, image_file
 from mdm_jax.files.errors import DataError
+from mdm_jax.flow import callables
+from mdm_jax.flow.video_frame import Frame
 from mdm_jax.masks import frame_names, instances, mask_files
 from mdm_jax.masks.instances import Instances
+
+# Returns the objects of a frame. Masks may overlap, and ids mean nothing.
+MaskSource = Callable[[Frame], Instances]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,9 +69,9 @@ def create(
     """
     kind, _, value = name.partition(":")
     if kind == "maskrcnn" and value:
-        from mdm_jax.annotation import torchvision_sources
+        from mdm_jax.annotation import mask_rcnn
 
-        return torchvision_sources.mask_rcnn(pathlib.Path(value).expanduser())
+        return mask_rcnn.load(pathlib.Path(value).expanduser())
     if kind == "call" and value:
         return _called(value)
     path = mask_files.find(name, clip, alone=alone)

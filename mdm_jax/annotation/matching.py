@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
-from mdm_jax.annotation import flow as flow_lib
+from mdm_jax.flow import flow_field
 
 Array = np.ndarray
 
@@ -67,7 +67,7 @@ def overlap(
         counts: numbers of objects, k and m.
     """
     num_a, num_b = counts
-    moved = flow_lib.labels_through(forward, owners_b)
+    moved = flow_field.labels_through(forward, owners_b)
     pairs = owners_a[visible].astype(np.int64) * (num_b + 1) + moved[visible]
     table = np.bincount(pairs, minlength=(num_a + 1) * (num_b + 1))
     table = table.reshape(num_a + 1, num_b + 1)

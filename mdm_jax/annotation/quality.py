@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from mdm_jax.annotation import degradation, linking
-from mdm_jax.annotation.frames import FlowSource, Frame
+from mdm_jax.flow.video_frame import FlowSource, Frame
 
 # Objects of fewer pixels are left out.
 LARGE = 200

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mdm_jax.annotation import flow_sources, linking, tracks
-from mdm_jax.annotation.frames import FlowSource, Frame, MaskSource
+from mdm_jax.annotation import linking, tracks
+from mdm_jax.annotation.mask_sources import MaskSource
+from mdm_jax.flow import flow_sources
+from mdm_jax.flow.video_frame import FlowSource, Frame
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

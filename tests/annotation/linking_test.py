@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mdm_jax.annotation import flow_sources, linking, sequence, tracks
+from mdm_jax.annotation import linking, sequence, tracks
+from mdm_jax.flow import flow_sources
 from mdm_jax.masks import instances
 
 _NONE = np.zeros((0, 2), np.int64)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mdm_jax.annotation import flow as flow_lib
 from mdm_jax.annotation import matching
+from mdm_jax.flow import flow_field
 
 H, W = 9, 14
 
@@ -20,7 +20,7 @@ def _random_case(seed):
 def test_overlaps_equal_those_of_a_loop_over_masks():
     owners_a, owners_b, flow, visible = _random_case(0)
     found = matching.overlap(owners_a, owners_b, flow, visible, counts=(3, 5))
-    moved = flow_lib.labels_through(flow, owners_b)
+    moved = flow_field.labels_through(flow, owners_b)
     for i in range(3):
         for j in range(5):
             one = (owners_a == i + 1) & visible

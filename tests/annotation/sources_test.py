@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mdm_jax.annotation import callables, mask_sources, torchvision_sources
-from mdm_jax.annotation.frames import Frame
+from mdm_jax.annotation import mask_rcnn, mask_sources
 from mdm_jax.files.errors import DataError
+from mdm_jax.flow import callables, raft
+from mdm_jax.flow.video_frame import Frame
 from mdm_jax.masks import instances
 
 H, W = 6, 9
@@ -88,14 +89,14 @@ def test_names_of_no_function_are_errors(module, name, problem):
         callables.load(name)
 
 
-@pytest.mark.parametrize("name", ["mask_rcnn", "raft"])
+@pytest.mark.parametrize("network", [mask_rcnn, raft])
 def test_networks_name_the_extra_where_torchvision_is_missing(
-    tmp_path, monkeypatch, name
+    tmp_path, monkeypatch, network
 ):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ImportError, match=r"mdm_jax\[annotate\]"):
-        getattr(torchvision_sources, name)(tmp_path / "weights.pth")
+        network.load(tmp_path / "weights.pth")
 
 
 @pytest.mark.parametrize(

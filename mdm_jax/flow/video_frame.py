@@ -1,4 +1,4 @@
-"""The two protocols of annotation: what is in a frame, and how two frames differ."""
+"""A frame of a video as mask and flow sources receive it, and the type of the latter."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mdm_jax.masks.instances import Instances
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
-    """A frame as mask and flow sources are given it.
+    """A frame as mask and flow sources receive it.
 
     Attributes:
         index: its number in the clip, from 0.
@@ -25,8 +23,6 @@ class Frame:
     image: np.ndarray
 
 
-# Returns the objects of a frame. Masks may overlap, and ids mean nothing.
-MaskSource = Callable[[Frame], Instances]
-# Returns the flow, float32 `[h w 2]`, from the first to the second of two neighbouring
-# frames, in either direction of time; see `flow`.
+# Returns the flow, float32 `[h w 2]`, from the first to the second of two frames, in
+# either direction of time; see `flow_field`.
 FlowSource = Callable[[Frame, Frame], np.ndarray]

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mdm_jax.annotation import flow_files, flow_sources
-from mdm_jax.annotation.frames import Frame
 from mdm_jax.files.errors import DataError
+from mdm_jax.flow import flow_files, flow_sources
+from mdm_jax.flow.video_frame import Frame
 
 H, W = 5, 7
 

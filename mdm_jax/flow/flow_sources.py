@@ -6,7 +6,7 @@
 | a folder         | `forward/NAME.flo`, `.png` (KITTI) or `.npz`: flow from the      |
 |                  | frame NAME to the next; `backward/NAME...`: to the one before    |
 | `raft:WEIGHTS`   | torchvision's RAFT (large or small) with a file of its weights   |
-| `call:pkg.mod.f` | `f(one, other)` of two `frames.Frame`, returns `[h w 2]`         |
+| `call:pkg.mod.f` | `f(one, other)` of two `Frame`s, returns `[h w 2]`         |
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import pathlib
 import cv2
 import numpy as np
 
-from mdm_jax.annotation import callables, flow_files
-from mdm_jax.annotation.frames import FlowSource, Frame
 from mdm_jax.files import file_content
 from mdm_jax.files.errors import DataError
+from mdm_jax.flow import callables, flow_files
+from mdm_jax.flow.video_frame import FlowSource, Frame
 
 # Pixels. Here full resolution costs a third of a second on one core.
 _SMALL_IMAGE = 1 << 19
@@ -39,9 +39,9 @@ def create(name: str, *, clip: str = "") -> FlowSource:
         return dense_inverse_search
     kind, _, value = name.partition(":")
     if kind == "raft" and value:
-        from mdm_jax.annotation import torchvision_sources
+        from mdm_jax.flow import raft
 
-        return torchvision_sources.raft(pathlib.Path(value).expanduser())
+        return raft.load(pathlib.Path(value).expanduser())
     if kind == "call" and value:
         return checked(callables.load(value), value)
     return from_files(pathlib.Path(name).expanduser(), clip=clip)
