@@ -13,6 +13,8 @@ import jaxtyping
 import pytest
 from absl import flags
 
+pytest_plugins = ("tests.tiny_sets",)
+
 # JAX reads these when it is first imported, which no line of this file does. They are
 # environment variables, so that they also hold in the processes that tests start.
 os.environ["JAX_PLATFORMS"] = "cpu"

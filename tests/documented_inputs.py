@@ -20,7 +20,7 @@ from mdm_jax.evaluation import trajectory_files
 from mdm_jax.networks import pretrained, resnet
 from mdm_jax.prepared import build
 from mdm_jax.prepared.options import Options
-from tests.sources import conftest as tiny_sets
+from tests import tiny_sets
 
 # Height and width for which the intrinsics on the pages are meant.
 _KITTI = (376, 1241)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 from absl import logging
 
 from mdm_jax.annotation import clips, linking
-from mdm_jax.files import errors, folder_lock, workers
+from mdm_jax.files import atomic, errors, folder_lock, workers
 from mdm_jax.sources.footage import Footage
 
 # Hardly an object covers more of a frame.
@@ -174,6 +173,5 @@ def _report(
         for summary in summaries
     }
     text = {"clips": kept, "skipped": [str(error) for error in problems.errors]}
-    temporary = folder / f".{clips.SUMMARY}.part"
-    temporary.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(folder / clips.SUMMARY)
+    atomic.remove_abandoned(folder)
+    atomic.write_json(folder / clips.SUMMARY, text)

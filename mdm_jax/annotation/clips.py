@@ -8,7 +8,6 @@ is known of each frame lies in OUTPUT/.NAME.part, and an interrupted run goes on
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
@@ -21,7 +20,7 @@ import tqdm
 from absl import logging
 
 from mdm_jax.annotation import linking, mask_sources, sequence, tracks
-from mdm_jax.files import file_content, image_file
+from mdm_jax.files import atomic, file_content, fingerprint, image_file
 from mdm_jax.files.errors import DataError
 from mdm_jax.flow import flow_sources
 from mdm_jax.flow.video_frame import Frame
@@ -139,7 +138,7 @@ def _finish(
     for name, labels in zip(names, numbered.labels, strict=True):
         owners = image_file.read_labels(part / _OWNERS / f"{name}.png")
         _write_png(folder / f"{name}.png", sequence.paint(owners, labels))
-    (part / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    atomic.write_json(part / SUMMARY, summary)
     (part / _RECORDS).unlink()
     shutil.rmtree(part / _OWNERS)
     os.replace(part, final)
@@ -201,10 +200,9 @@ def _records(part: pathlib.Path, key: str, names: list[str]) -> list[tracks.Seen
     if not seen and file_content.exists(part):
         shutil.rmtree(part)
     (part / _OWNERS).mkdir(parents=True, exist_ok=True)
+    atomic.remove_abandoned(part)
     kept = [key, *(json.dumps(_to_json(found)) for found in seen)]
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    temporary.replace(path)
+    atomic.write_text(path, "".join(f"{line}\n" for line in kept))
     return seen
 
 
@@ -258,10 +256,6 @@ def _key(
                 inside = [p for p in every if footage.name in str(p)] or every
         paths += [path for path in inside if path.is_file()]
     # What is missing may have been passed over.
-    stats = [
-        (str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns)
-        for p in paths
-        if file_content.exists(p)
-    ]
-    values = [_VERSION, stats, dataclasses.asdict(sources), dataclasses.asdict(options)]
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+    return fingerprint.digest(
+        _VERSION, fingerprint.file_identities(paths), sources, options
+    )

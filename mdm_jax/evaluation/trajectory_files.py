@@ -16,6 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from mdm_jax.files import atomic
+
 # Rotations in files are rounded, some to three digits.
 _ORTHONORMAL_TOLERANCE = 5e-3
 # Names the files that an evaluation kept in a folder, a line each.
@@ -115,7 +117,7 @@ def write_kitti(
     rows = [" ".join(f"{x:.9g}" for x in pose[:3].reshape(-1)) for pose in poses]
     if frames is not None:
         rows = [f"{i} {row}" for i, row in zip(frames, rows, strict=True)]
-    _write(path, rows)
+    atomic.write_text(path, "\n".join(rows) + "\n")
 
 
 def write_tum(
@@ -136,7 +138,7 @@ def write_tum(
         for pose in poses
     ]
     rows = [f"{time:.6f} {row}" for time, row in zip(times, rows, strict=True)]
-    _write(path, rows)
+    atomic.write_text(path, "\n".join(rows) + "\n")
 
 
 def keep(
@@ -174,17 +176,8 @@ def keep(
     for old in filter(None, earlier.splitlines()):
         (folder / old).unlink(missing_ok=True)
     # First, so that all that is there is named, wherever this is interrupted.
-    _write(kept, names)
+    atomic.write_text(kept, "\n".join(names) + "\n")
     shutil.copytree(written, folder, dirs_exist_ok=True)
-
-
-def _write(path: str | os.PathLike[str], rows: Sequence[str]):
-    """Writes a file that is never seen half written; makes its folder."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    temporary.replace(path)
 
 
 def _quaternion(rotation: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Jobs spread over processes, with one progress bar, and an end when one fails."""
+"""Parallel work: jobs over processes with one progress bar, and reading in threads."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ Tick = Callable[[], None]
 
 # Set in each worker process: how many frames are done, and whether to give up.
 _counters: list[Any] = []
+
+
+def read_ahead(read: Callable[[int], Any], count: int) -> Iterator[Any]:
+    """Yields `read(index)` for the indices below `count`, in order, read by threads."""
+    num_threads = min(8, os.cpu_count() or 1)
+    with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
+        # In portions: a pool's map would read ahead without bound.
+        for start in range(0, count, 4 * num_threads):
+            yield from pool.map(read, range(start, min(start + 4 * num_threads, count)))
 
 
 class Stopped(Exception):

@@ -16,7 +16,7 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from mdm_jax.files import frame_cache
+from mdm_jax.files import array_cache
 from mdm_jax.recording.arrays import Recording
 from mdm_jax.sources import intrinsics_file
 
@@ -245,7 +245,7 @@ class ClipSource:
     def __getstate__(self) -> dict[str, Any]:
         fields = [field.name for field in dataclasses.fields(Recording)]
         places = [
-            {name: frame_cache.detach(getattr(recording, name)) for name in fields}
+            {name: array_cache.detach(getattr(recording, name)) for name in fields}
             for recording in self._recordings
         ]
         return {**self.__dict__, "_recordings": places}
@@ -254,7 +254,7 @@ class ClipSource:
         self.__dict__.update(state)
         self._recordings = tuple(
             Recording(
-                **{name: frame_cache.attach(value) for name, value in place.items()}
+                **{name: array_cache.attach(value) for name, value in place.items()}
             )
             for place in state["_recordings"]
         )

@@ -7,17 +7,14 @@ as the frames were, in a memory-mapped file beside the cache of the frames.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import pathlib
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import tqdm
 from absl import logging
 
+from mdm_jax.files import array_cache, fingerprint
 from mdm_jax.masks import label_numbers, mask_files
 from mdm_jax.masks.instances import Instances
 from mdm_jax.masks.mask_files import MaskFiles
@@ -46,28 +43,18 @@ def cached(
         ValueError: a mask cannot be used, see `mask_files`; it names the file.
         OSError: the file cannot be written. Nothing is left behind then.
     """
-    stats = [
-        (str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns)
-        for file in dict.fromkeys(masks.files)
-    ]
-    text = json.dumps([_VERSION, stats, options])
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    place = pathlib.Path(str(frames.filename))
-    path = place.with_name(f"{place.stem}-masks-{digest}.npy")
-    if not path.exists():
-        part = path.with_name(f".{place.stem}-{uuid.uuid4().hex[:8]}.part")
-        try:
-            laid_out = np.lib.format.open_memmap(
-                part, mode="w+", dtype=np.uint8, shape=frames.shape[:3]
-            )
-            for index, labels in enumerate(maps(masks, name, view)):
-                laid_out[index] = labels
-            laid_out.flush()
-            del laid_out
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    return np.lib.format.open_memmap(path, mode="r")
+    frames_file = pathlib.Path(str(frames.filename))
+    files = fingerprint.file_identities(masks.files)
+    entry = array_cache.Entry(
+        frames_file.parent,
+        name,
+        "masks",
+        fingerprint.digest(_VERSION, frames_file.name, files, options),
+        frames.shape[1:3],
+        np.uint8,
+        len(frames),
+    )
+    return array_cache.cached(entry, maps(masks, name, view))
 
 
 def maps(

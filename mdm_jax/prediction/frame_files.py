@@ -10,9 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mdm_jax.files import atomic
 from mdm_jax.geometry.view import View
 from mdm_jax.prediction import frames as frames_lib
-from mdm_jax.prediction import store
 from mdm_jax.prediction.frames import Frame, Source
 from mdm_jax.prediction.store import Store
 from mdm_jax.recording import arrays as recording_lib
@@ -112,18 +112,18 @@ class FrameWriter:
                 write_png(path, np.where(depth > 0, steps, 0).astype(np.uint16))
             elif kind == "depth_npz":
                 known = {} if matrix is None else {"intrinsics": matrix}
-                store.write_arrays(path, {"depth": depth, **known})
+                atomic.write_arrays(path, {"depth": depth, **known})
             elif kind == "motion_npz":
                 motion = np.float32(self._scale) * self._nearest(
                     frame, maps["object_motion"]
                 )
-                store.write_arrays(path, {"object_motion": motion})
+                atomic.write_arrays(path, {"object_motion": motion})
             elif kind == "masks":
                 mask = np.where(maps["occluded"], _HIDDEN, _SEEN) * maps["valid"]
                 write_png(path, self._nearest(frame, mask.astype(np.uint8)))
             elif matrix is not None:
                 points = recording_lib.unproject(depth, matrix)
-                with store.whole(path) as temporary:
+                with atomic.replacing(path) as temporary:
                     point_cloud.write_ply(
                         temporary,
                         points,
@@ -159,5 +159,4 @@ class FrameWriter:
 def write_png(path: pathlib.Path, image: np.ndarray):
     """Writes an image as a whole: grey, or colours in the order of OpenCV."""
     encoded: Any = cv2.imencode(".png", image)[1]
-    with store.whole(path) as temporary:
-        temporary.write_bytes(encoded.tobytes())
+    atomic.write_bytes(path, encoded.tobytes())

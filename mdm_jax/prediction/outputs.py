@@ -30,6 +30,7 @@ import tqdm
 from absl import logging
 
 from mdm_jax.evaluation import trajectory_files
+from mdm_jax.files import atomic
 from mdm_jax.geometry.view import View
 from mdm_jax.prediction import frame_files, objects, store, trajectory
 from mdm_jax.prediction.frame_files import FrameWriter, Options, Recording
@@ -140,7 +141,7 @@ def write_maps(
     if memo.is_file() and not keep:
         # Before the memo: stopped in between, nothing old may pass for new.
         store.remove_derived(output)
-    with store.whole(memo) as path:
+    with atomic.replacing(memo) as path:
         path.write_text(settings, encoding="utf-8")
     writer = FrameWriter(output, recording, options, scale, step, keep)
     rate, names = options.frames_per_second, recording.names
@@ -149,13 +150,13 @@ def write_maps(
     with contextlib.ExitStack() as stack:
         table = stack.enter_context(
             objects.Table(
-                stack.enter_context(store.whole(output / "objects.csv")),
-                stack.enter_context(store.whole(output / "objects.json")),
+                stack.enter_context(atomic.replacing(output / "objects.csv")),
+                stack.enter_context(atomic.replacing(output / "objects.json")),
             )
         )
         film = None
         if "video" in options.save and len(names) > 1:
-            path = stack.enter_context(store.whole(output / "video.mp4"))
+            path = stack.enter_context(atomic.replacing(output / "video.mp4"))
             film = video.VideoWriter(path, frames_per_second=rate or 10.0)
             stack.enter_context(contextlib.closing(film))
         decoded = recording.source.decode(recording.view)
@@ -207,12 +208,12 @@ def write_trajectory(
     )
     numbers = list(trajectory.chained_frames(len(names), stride))[: len(poses)]
     rate = options.frames_per_second or 1.0
-    with store.whole(output / "trajectory_kitti.txt") as path:
+    with atomic.replacing(output / "trajectory_kitti.txt") as path:
         # With a stride, not all frames have a pose: their numbers stand in front.
         trajectory_files.write_kitti(
             path, poses, frames=numbers if stride > 1 else None
         )
-    with store.whole(output / "trajectory_tum.txt") as path:
+    with atomic.replacing(output / "trajectory_tum.txt") as path:
         times = [number / rate for number in numbers]
         trajectory_files.write_tum(path, poses, times=times)
     plot = top_view.draw(poses, unit=unit)

@@ -16,6 +16,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 
+from mdm_jax.files import atomic, fingerprint
 from mdm_jax.prediction import (
     frame_files,
     frames,
@@ -121,10 +122,14 @@ def predict(
         output,
         {
             **made_by,
-            "input": _identity(source.footage.files),
+            "input": fingerprint.digest(
+                *fingerprint.file_identities(source.footage.files)
+            ),
             "view": dataclasses.asdict(view),
             "intrinsics": matrix,
-            "masks": _identity(_files(request.masks)),
+            "masks": fingerprint.digest(
+                *fingerprint.file_identities(_files(request.masks))
+            ),
             "video_index": network.video_index,
         },
         overwrite=request.overwrite,
@@ -219,7 +224,7 @@ def predict(
         )
     elif original is not None:
         told["intrinsics"] = {"given": original}
-    store.write_json(output / "prediction.json", told)
+    atomic.write_json(output / "prediction.json", told)
     return told | {"newly_predicted": found.newly_predicted}
 
 
@@ -282,20 +287,6 @@ def _files(path: str) -> list[pathlib.Path]:
     if not path or place.is_file():
         return [place] if path else []
     return sorted(file for file in place.rglob("*") if file.is_file())
-
-
-def _identity(files: Sequence[pathlib.Path]) -> list[Any]:
-    """Returns what changes when the files do."""
-    if not files:
-        return []
-    stats = [file.stat() for file in files]
-    return [
-        str(files[0].resolve()),
-        str(files[-1].resolve()),
-        len(files),
-        sum(stat.st_size for stat in stats),
-        max(stat.st_mtime_ns for stat in stats),
-    ]
 
 
 def _frame_numbers(text: str, num_frames: int) -> tuple[int, ...]:

@@ -1,22 +1,22 @@
-"""Files that are whole or absent, and the frames predicted so far.
+"""The frames predicted so far.
 
-Everything is written under a temporary name and renamed. Predictions of single frames
-are kept as the network made them, one NumPy archive each: what a stopped command finds
-there it does not predict again, and all other files are derived from them.
+Predictions of single frames are kept as the network made them, one NumPy archive each:
+what a stopped command finds there it does not predict again, and all other files are
+derived from them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import pathlib
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from mdm_jax.files import atomic
 
 FOLDER = "network"
 _SETTINGS = "settings.json"
@@ -35,35 +35,6 @@ DERIVED = (
     "objects.csv",
     "objects.json",
 )
-
-
-@contextlib.contextmanager
-def whole(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Yields a temporary path that becomes `path` when the block ends without error.
-
-    It has the same suffix, which tells some writers what to write.
-    """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: str | os.PathLike[str], values: Any):
-    """Writes JSON; what is not finite becomes null."""
-    with whole(path) as temporary:
-        text = json.dumps(_plain(values), indent=2, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any]):
-    """Writes a NumPy archive, uncompressed: that takes longer than predicting."""
-    with whole(path) as temporary:
-        np.savez(temporary, allow_pickle=False, **dict(arrays))
 
 
 def remove_derived(output: pathlib.Path):
@@ -98,7 +69,7 @@ class Store:
         """
         self.folder = output / FOLDER
         path = self.folder / _SETTINGS
-        settings = json.loads(json.dumps(_plain(settings)))
+        settings = json.loads(json.dumps(atomic.to_json(settings)))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if path.exists():
@@ -112,7 +83,7 @@ class Store:
                 if differing:
                     remove_derived(output)
                     shutil.rmtree(self.folder)
-            write_json(path, settings)
+            atomic.write_json(path, settings)
         except OSError as error:
             raise OSError(
                 f"--output={output} cannot be written to ({error}): choose another"
@@ -129,7 +100,7 @@ class Store:
 
     def write(self, name: str, arrays: Mapping[str, Any]):
         """Keeps the prediction of a frame."""
-        write_arrays(self.path(name), arrays)
+        atomic.write_arrays(self.path(name), arrays)
 
     def read(self, name: str, *only: str) -> dict[str, np.ndarray]:
         """Returns a frame's arrays, or some of them: those that there are.
@@ -164,16 +135,3 @@ def _differing(path: pathlib.Path, settings: Mapping[str, Any]) -> list[str]:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) < 80 else f"{text[:77]}..."
-
-
-def _plain(value: Any) -> Any:
-    """Returns a value as JSON has it."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from mdm_jax.files import file_content, folder_lock, workers
+from mdm_jax.files import atomic, file_content, folder_lock, workers
 from mdm_jax.files.errors import DataError
 from mdm_jax.prepared import (
     build_report,
@@ -72,7 +72,9 @@ def build(
         if file_content.exists(folder / layout.BUILD):
             _check_same(folder, identity)
         else:
-            layout.write_json(folder / layout.BUILD, identity)
+            atomic.write_json(
+                folder / layout.BUILD, identity, sort_keys=True, sync=True
+            )
         missing = [
             shard for shard in made.shards if shards.read_notes(folder, shard) is None
         ]
@@ -222,8 +224,7 @@ def _check_same(folder: pathlib.Path, wanted: dict[str, Any]) -> None:
 def _remove_parts(folder: pathlib.Path) -> None:
     """Removes what was being written when a build was killed."""
     for place in (folder, folder / layout.NOTES):
-        for path in place.glob(".*.part"):
-            path.unlink(missing_ok=True)
+        atomic.remove_abandoned(place)
 
 
 def _remove_leftovers(folder: pathlib.Path) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import collections
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from mdm_jax.files import atomic
 from mdm_jax.files.errors import DataError
 from mdm_jax.input_pipeline import clips
 from mdm_jax.prepared import layout, plan, records, shards
@@ -23,9 +23,8 @@ def write(made: plan.Plan, notes: Sequence[shards.Notes], index: layout.Index) -
     """Writes `report.json` and `report.txt` into the folder of a build."""
     value = _summary(made, notes, index)
     folder = made.options.folder
-    layout.write_json(folder / layout.REPORT_JSON, value)
-    with layout.written(folder / layout.REPORT_TEXT) as temporary:
-        temporary.write_text(text(value))
+    atomic.write_json(folder / layout.REPORT_JSON, value, sort_keys=True, sync=True)
+    atomic.write_text(folder / layout.REPORT_TEXT, text(value), sync=True)
 
 
 def text(value: dict[str, Any]) -> str:
@@ -81,7 +80,7 @@ def _summary(
         for one in index.stretches
     )
     known = [(n.known_depth, n.shard.num_frames) for n in notes]
-    known = [(share, count) for share, count in known if not math.isnan(share)]
+    known = [(share, count) for share, count in known if share is not None]
     return {
         "name": options.name,
         "source": plan.asked(options)["source"],

@@ -15,20 +15,14 @@ frames. A folder without `dataset_info.json` is unfinished.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
 import io
-import json
 import os
 import pathlib
-import uuid
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from mdm_jax.files import file_content
+from mdm_jax.files import atomic, file_content
 from mdm_jax.files.errors import DataError
 
 VERSION = "1.0.0"  # of the format: another one cannot be read
@@ -128,40 +122,13 @@ def shard_name(name: str, split: str, number: int, count: int) -> str:
     return f"{name}-{split}.array_record-{number:05d}-of-{count:05d}"
 
 
-@contextlib.contextmanager
-def written(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a place to write a file at, which gets its name when it is complete."""
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}.part")
-    try:
-        yield temporary
-        # Else a crash of the machine could leave the name without the content.
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sha256(path: pathlib.Path) -> str:
-    """Returns the digest of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a JSON file, all of it or nothing."""
-    with written(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
-
-
 def write_index(folder: pathlib.Path, index: Index) -> None:
     """Writes the index of a folder."""
     content = io.BytesIO()
     arrays = {name: getattr(index, name) for name in _ARRAYS}
     np.savez_compressed(content, allow_pickle=False, **arrays)
-    with written(folder / FRAMES) as temporary:
-        temporary.write_bytes(content.getvalue())
-    write_json(
+    atomic.write_bytes(folder / FRAMES, content.getvalue(), sync=True)
+    atomic.write_json(
         folder / RECORDINGS,
         {
             "version": VERSION,
@@ -172,6 +139,8 @@ def write_index(folder: pathlib.Path, index: Index) -> None:
             "shards": [dataclasses.asdict(shard) for shard in index.shards],
             "recordings": [dataclasses.asdict(one) for one in index.stretches],
         },
+        sort_keys=True,
+        sync=True,
     )
 
 

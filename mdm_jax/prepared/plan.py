@@ -14,6 +14,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from mdm_jax.files import fingerprint
 from mdm_jax.files.errors import DataError, Problems
 from mdm_jax.prepared import layout, opening, records, tracks
 from mdm_jax.prepared.options import Options
@@ -92,7 +93,7 @@ def asked(options: Options) -> dict[str, Any]:
     for name in ("split", "held_out"):
         # A list file whose text has changed asks for other data.
         if values[name] and (path := pathlib.Path(values[name]).expanduser()).is_file():
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = fingerprint.content_digest(path)
             values[f"{name}_sha256"] = digest
     return json.loads(json.dumps(values))
 

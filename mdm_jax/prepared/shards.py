@@ -17,6 +17,7 @@ from array_record.python import (
     array_record_module,  # pyright: ignore[reportAttributeAccessIssue]
 )
 
+from mdm_jax.files import atomic, fingerprint
 from mdm_jax.input_pipeline import clips
 from mdm_jax.prepared import layout, plan, records, tracks
 from mdm_jax.prepared.options import Options
@@ -34,7 +35,7 @@ class Notes:
         record_bytes: length of the records alone.
         kept: for each piece of the plan the frames that could be read.
         changes: for each record, see `layout.Index`.
-        known_depth: mean share of pixels with known depth; NaN without depth.
+        known_depth: mean share of pixels with known depth; None without depth.
         problems: (file, problem) of what could not.
     """
 
@@ -42,7 +43,7 @@ class Notes:
     record_bytes: int
     kept: list[list[int]]
     changes: list[list[float]]
-    known_depth: float
+    known_depth: float | None
     problems: list[tuple[str, str]]
 
 
@@ -76,7 +77,7 @@ def write(
     problems: list[tuple[str, str]] = []
     known: list[float] = []
     record_bytes = 0
-    with layout.written(path) as temporary:
+    with atomic.replacing(path, sync=True) as temporary:
         temporary.touch()
         writer = _guarded(
             folder, array_record_module.ArrayRecordWriter, str(temporary), _WRITER
@@ -105,11 +106,11 @@ def write(
             shard.file,
             sum(map(len, kept)),
             temporary.stat().st_size,
-            layout.sha256(temporary),
+            fingerprint.content_digest(temporary),
         )
-    share = float(np.mean(known)) if known else math.nan
+    share = float(np.mean(known)) if known else None
     notes = Notes(done, record_bytes, kept, changes, share, problems)
-    layout.write_json(_notes_path(folder, shard), dataclasses.asdict(notes))
+    atomic.write_json(_notes_path(folder, shard), dataclasses.asdict(notes), sync=True)
 
 
 def read_notes(folder: pathlib.Path, shard: plan.PlannedShard) -> Notes | None:

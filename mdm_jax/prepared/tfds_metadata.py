@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
+from mdm_jax.files import atomic
 from mdm_jax.prepared import layout, plan, records, shards
 
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
@@ -61,5 +62,5 @@ def write(made: plan.Plan, notes: Sequence[shards.Notes]) -> None:
         info.write_to_directory(scratch)
         names = sorted(os.listdir(scratch), key=lambda name: name == layout.INFO)
         for name in names:
-            with layout.written(folder / name) as temporary:
+            with atomic.replacing(folder / name, sync=True) as temporary:
                 shutil.copyfile(os.path.join(scratch, name), temporary)

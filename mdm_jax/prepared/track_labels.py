@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import abc
 import collections
-import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdm_jax.files import file_content
+from mdm_jax.files import fingerprint
 from mdm_jax.files.errors import DataError
 from mdm_jax.geometry import view as view_lib
 from mdm_jax.masks import labels, mask_files, recording_masks
@@ -144,10 +142,8 @@ class OfMasks(TrackLabels):
     def identity(self) -> list[Any]:
         found = list(dict.fromkeys(self._check().files))
         if not self._by_content:
-            return [self._place.masks.options, [stat(path) for path in found]]
-        return [
-            hashlib.sha256(file_content.read_bytes(path)).hexdigest() for path in found
-        ]
+            return [self._place.masks.options, fingerprint.file_identities(found)]
+        return [fingerprint.content_digest(path) for path in found]
 
     def _open(self) -> _Opened | DataError:
         try:
@@ -166,12 +162,3 @@ class OfMasks(TrackLabels):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_opened": None}
-
-
-def stat(path: os.PathLike[str]) -> list[Any]:
-    """Returns name, length and time of change of a file, in JSON."""
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return [str(path)]
-    return [str(path), found.st_size, found.st_mtime_ns]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdm_jax.files import file_content
+from mdm_jax.files import file_content, fingerprint
 from mdm_jax.files.errors import DataError
 from mdm_jax.geometry import view as view_lib
 from mdm_jax.prepared import layout, track_labels
@@ -97,7 +97,7 @@ class Track(abc.ABC):
             dataclasses.astuple(self.view),
             list(self.optional),
             [None if one is None else np.asarray(one).tolist() for one in numbers],
-            [track_labels.stat(path) for path in self.files_read()],
+            fingerprint.file_identities(self.files_read()),
             [] if self.labels is None else self.labels.identity(),
         ]
 

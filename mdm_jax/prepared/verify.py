@@ -9,7 +9,7 @@ import pathlib
 
 import numpy as np
 
-from mdm_jax.files import workers
+from mdm_jax.files import fingerprint, workers
 from mdm_jax.files.errors import DataError
 from mdm_jax.prepared import layout, reading, records
 from mdm_jax.recording.arrays import Recording
@@ -55,7 +55,7 @@ def _check_shard(
     tick: workers.Tick,
 ) -> None:
     path = folder / shard.file
-    if layout.sha256(path) != shard.sha256:
+    if fingerprint.content_digest(path) != shard.sha256:
         raise DataError(
             path,
             "its content has changed since it was written (other SHA-256): copy it"

@@ -11,19 +11,20 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from mdm_jax.files import file_content, frame_cache
+from mdm_jax.files import array_cache, file_content, fingerprint, workers
 from mdm_jax.files.errors import DataError, Problems
 from mdm_jax.geometry import view as view_lib
 from mdm_jax.masks import labels as mask_labels
 from mdm_jax.masks.recording_masks import RecordingMasks
-from mdm_jax.recording import map_cache, persistent_labels
+from mdm_jax.recording import persistent_labels
 from mdm_jax.recording.arrays import Recording
 from mdm_jax.sources import drive as drive_lib
 
-_VERSION = 1  # raise it when the same images would have to give other frames
+_VERSION = 2  # increase it when the same files must give other arrays
 
 
 def open_recordings(
@@ -65,7 +66,7 @@ def open_recordings(
         OSError: the cache cannot be written.
     """
     problems = problems or Problems()
-    directory = pathlib.Path(cache_dir or frame_cache.default_directory())
+    directory = pathlib.Path(cache_dir or array_cache.default_directory())
     found: list[Recording] = []
     for drive in drives:
         view = view_lib.centred(drive.size, size, drive.crop if crop is None else crop)
@@ -108,18 +109,21 @@ def _open(
             drive.files[0], f"none of the {len(drive)} images of {drive.name} is there"
         )
     opened_masks = None if masks is None else masks.of_drive(drive).open()
-    frames = frame_cache.cached(
-        map_cache.each(drive, lambda index: _frame(drive, view, index, problems)),
-        directory=directory,
-        name=drive.name,
-        files=(*present, *drive.calibration_files()),
-        options={
-            "version": _VERSION,
-            "drive": [drive.name, drive.numbers[0], len(drive)],
-            "view": dataclasses.astuple(view),
-        },
-        size=view.size,
-        expected=len(drive),
+    files = fingerprint.file_identities((*present, *drive.calibration_files()))
+    options = (drive.name, drive.numbers[0], len(drive), view)
+    frames = array_cache.cached(
+        array_cache.Entry(
+            directory,
+            drive.name,
+            "frames",
+            fingerprint.digest(_VERSION, files, options),
+            (*view.size, 3),
+            np.uint8,
+            len(drive),
+        ),
+        workers.read_ahead(
+            lambda index: _frame(drive, view, index, problems), len(drive)
+        ),
     )
     kept = _readable(drive, frames, problems)
     depth = labels = None
@@ -142,13 +146,15 @@ def _open(
     return [
         Recording(
             drive.name if len(parts) == 1 else f"{drive.name}/{kept[part.start]}",
-            _part(frames, kept[part]),
+            array_cache.part(frames, kept[part.start], kept[part.stop - 1] + 1),
             intrinsics=view.intrinsics(drive.intrinsics),
-            depth=None if depth is None else _part(depth, kept[part]),
+            depth=None
+            if depth is None
+            else array_cache.part(depth, kept[part.start], kept[part.stop - 1] + 1),
             world_from_camera=None if poses is None else poses[kept[part]],
             instance_labels=None
             if labels is None or not labelled[kept[part]].all()
-            else _part(labels, kept[part]),
+            else array_cache.part(labels, kept[part.start], kept[part.stop - 1] + 1),
         )
         for part in parts
     ]
@@ -209,13 +215,9 @@ def _depth(
                 return view.depth(points)
         return np.zeros(view.size, np.float32)
 
-    return map_cache.cached(
-        drive,
-        "depth",
-        map_cache.each(drive, read),
-        frames,
-        dtype=np.float32,
-        on_error=problems.on_error,
+    return array_cache.cached(
+        _map_entry(drive, view, frames, "depth", problems),
+        workers.read_ahead(read, len(drive)),
     )
 
 
@@ -234,26 +236,43 @@ def _labels(
                 return view.labels(labels)
         return np.zeros(view.size, np.uint8)
 
-    return map_cache.cached(
-        drive,
-        "labels",
-        persistent_labels.persistent(map_cache.each(drive, read)),
-        frames,
-        dtype=np.uint8,
-        on_error=problems.on_error,
+    return array_cache.cached(
+        _map_entry(drive, view, frames, "labels", problems),
+        persistent_labels.persistent(workers.read_ahead(read, len(drive))),
     )
 
 
-def _part(maps: np.memmap, indices: Sequence[int]) -> np.ndarray:
-    """Returns consecutive frames of a memory map, as a map that can be detached."""
-    if len(indices) == len(maps):
-        return maps
-    whole = frame_cache.detach(maps)
-    stride = maps[0].nbytes
-    return frame_cache.attach(
-        dataclasses.replace(
-            whole,
-            shape=(len(indices), *whole.shape[1:]),
-            offset=whole.offset + indices[0] * stride,
-        )
+def _map_entry(
+    drive: drive_lib.Drive,
+    view: view_lib.View,
+    frames: np.memmap,
+    kind: str,
+    problems: Problems,
+) -> array_cache.Entry:
+    """Returns the entry of the depth or labels that belong to cached frames."""
+    frames_file = pathlib.Path(str(frames.filename))
+    files = (*drive.truth_files(), *drive.calibration_files())
+    key = fingerprint.digest(
+        _VERSION,
+        kind,
+        frames_file.name,  # Depends on the images and the view.
+        problems.on_error,  # What is broken is left unknown when skipped.
+        fingerprint.file_identities(files),
+        _calibration(drive),
     )
+    dtype = np.float32 if kind == "depth" else np.uint8
+    return array_cache.Entry(
+        frames_file.parent, drive.name, kind, key, view.size, dtype, len(drive)
+    )
+
+
+def _calibration(drive: drive_lib.Drive) -> list[Any]:
+    """Returns the numbers of a drive by which its laser points are projected."""
+    values = {
+        field.name: getattr(drive, field.name) for field in dataclasses.fields(drive)
+    }
+    return [
+        (name, _calibration(value) if isinstance(value, drive_lib.Drive) else value)
+        for name, value in values.items()
+        if isinstance(value, np.ndarray | float | drive_lib.Drive)
+    ]

@@ -10,8 +10,6 @@ import importlib
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +22,7 @@ from absl import logging
 
 from mdm_jax import config as config_lib
 from mdm_jax import methods
+from mdm_jax.files import atomic
 from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.networks import pretrained
 from mdm_jax.run import restore
@@ -64,17 +63,13 @@ def export(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"--output={output} exists already: name a new folder")
     height, width = size or run.config.dataset.size
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(
-        tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent)
-    )
-    try:
-        write = {
-            "params": _write_params,
-            "stablehlo": _write_stablehlo,
-            "onnx": _write_onnx,
-            "torch": _write_torch,
-        }[form]
+    write = {
+        "params": _write_params,
+        "stablehlo": _write_stablehlo,
+        "onnx": _write_onnx,
+        "torch": _write_torch,
+    }[form]
+    with atomic.new_folder(output) as temporary:
         differences = write(run, temporary, (int(height), int(width)))
         for name, difference in differences.items():
             if not difference <= TOLERANCES[form]:
@@ -83,10 +78,6 @@ def export(
                     f"from the run's, allowed are {TOLERANCES[form]:.0e}; nothing was "
                     "written. Try another form, or networks.dtype=float32"
                 )
-        temporary.chmod(0o755)
-        temporary.replace(output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return differences
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from mdm_jax.files import workers
 from mdm_jax.files.errors import DataError
 from mdm_jax.masks import frame_names
-from mdm_jax.recording import map_cache
 from mdm_jax.sources import drive as drive_lib
 from mdm_jax.sources import footage as footage_lib
 
@@ -44,4 +44,4 @@ def _decode(
             image = np.zeros((*drive.size, 3), np.uint8)
         return use(image)
 
-    return map_cache.each(drive, read)
+    return workers.read_ahead(read, len(drive))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mdm_jax.files import frame_cache
+from mdm_jax.files import array_cache, fingerprint
 from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.geometry import view as view_lib
 from mdm_jax.input_pipeline import transforms
@@ -89,7 +89,7 @@ def open_path(
             " of either (--config.dataset.path=...)"
         )
     found = footage_lib.find(pathlib.Path(path).expanduser())
-    directory = cache_dir or frame_cache.default_directory()
+    directory = cache_dir or array_cache.default_directory()
     if masks is not None:
         for item in found:
             masks.check(item, alone=len(found) == 1)
@@ -147,15 +147,17 @@ def _record(
         window = frame[y0 : y0 + box[0], x0 : x0 + box[1]]
         return transforms.resize_image(window, size)
 
-    frames = frame_cache.cached(
-        _at_least_two(footage.decode(shrink), footage),
-        directory=directory,
-        name=footage.name,
-        files=footage.files,
-        options={"window": [x0, y0, *box]},
-        size=size,
-        expected=footage.expected,
+    files = fingerprint.file_identities(footage.files)
+    entry = array_cache.Entry(
+        pathlib.Path(directory),
+        footage.name,
+        "frames",
+        fingerprint.digest(files, x0, y0, box, size),
+        (*size, 3),
+        np.uint8,
+        footage.expected,
     )
+    frames = array_cache.cached(entry, _at_least_two(footage.decode(shrink), footage))
     if matrix is not None:
         matrix = intrinsics_lib.crop(matrix, x0=x0, y0=y0)
         matrix = intrinsics_lib.resize(matrix, from_size=box, to_size=size)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdm_jax.files import file_content
+from mdm_jax.files import file_content, fingerprint
 from mdm_jax.files.errors import DataError
 
 
@@ -44,7 +44,7 @@ def rows(path: pathlib.Path, keys: Sequence[str]) -> dict[tuple[int, ...], Row]:
         DataError: the file is missing or damaged, or has no such column.
         ImportError: pyarrow is not installed.
     """
-    return _cached_rows(path, tuple(keys), _stamp(path))
+    return _cached_rows(path, tuple(keys), fingerprint.file_identity(path))
 
 
 def value(path: pathlib.Path, row: Row, column: str) -> Any:
@@ -56,7 +56,7 @@ def value(path: pathlib.Path, row: Row, column: str) -> Any:
     # A block of images or range images is large, so few of them are kept.
     large = column.endswith((".image", ".values", ".panoptic_label"))
     cached = _large_column if large else _small_column
-    values = cached(path, row.group, column, _stamp(path))
+    values = cached(path, row.group, column, fingerprint.file_identity(path))
     with _reading(path):
         return values[row.index]
 
@@ -106,20 +106,11 @@ def _reading(path: pathlib.Path) -> Iterator[None]:
         ) from error
 
 
-def _stamp(path: pathlib.Path) -> tuple[int, int]:
-    """Returns what tells a file from a later one of the same name."""
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise file_content.unreadable(path, error) from error
-    return stat.st_size, stat.st_mtime_ns
-
-
 @functools.lru_cache(maxsize=16)
 def _cached_rows(
-    path: pathlib.Path, keys: tuple[str, ...], stamp: tuple[int, int]
+    path: pathlib.Path, keys: tuple[str, ...], identity: fingerprint.FileIdentity
 ) -> dict[tuple[int, ...], Row]:
-    del stamp
+    del identity
     found: dict[tuple[int, ...], Row] = {}
     with _reading(path), pyarrow_parquet().ParquetFile(path) as table:
         missing = set(keys) - set(table.schema_arrow.names)
@@ -135,8 +126,10 @@ def _cached_rows(
     return found
 
 
-def _column(path: pathlib.Path, group: int, column: str, stamp: tuple[int, int]) -> Any:
-    del stamp
+def _column(
+    path: pathlib.Path, group: int, column: str, identity: fingerprint.FileIdentity
+) -> Any:
+    del identity
     with _reading(path), pyarrow_parquet().ParquetFile(path) as table:
         if column not in table.schema_arrow.names:
             raise DataError(path, f"has no column {column}")

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mdm_jax.files import file_content, image_file
+from mdm_jax.files import file_content, fingerprint, image_file
 from mdm_jax.files.errors import DataError, Problems
 from mdm_jax.sources import drive, tfrecord, waymo_sensors
 from mdm_jax.sources import protobuf_wire as wire
@@ -266,19 +266,15 @@ def reading(path: pathlib.Path) -> Iterator[None]:
 
 @functools.lru_cache(maxsize=2)
 def _cached_frame(
-    path: pathlib.Path, record: tfrecord.Record, stamp: tuple[int, int]
+    path: pathlib.Path, record: tfrecord.Record, identity: fingerprint.FileIdentity
 ) -> Frame:
-    del stamp
+    del identity
     return Frame(memoryview(tfrecord.read(path, record)), path)
 
 
 def _frame(path: pathlib.Path, record: tfrecord.Record) -> Frame:
     """Returns a frame, kept for a moment: image, points and labels come from one."""
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise file_content.unreadable(path, error) from error
-    return _cached_frame(path, record, (stat.st_size, stat.st_mtime_ns))
+    return _cached_frame(path, record, fingerprint.file_identity(path))
 
 
 def _open_segment(path: pathlib.Path, problems: Problems) -> drive.Drive:

@@ -19,6 +19,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from mdm_jax import config as config_lib
+from mdm_jax.files import atomic
 from mdm_jax.train.state import TrainState
 from mdm_jax.train.step import StepMetrics
 
@@ -82,9 +83,7 @@ def keep_settled(workdir: str | os.PathLike[str], config: ml_collections.ConfigD
 
 def _write_config(path: pathlib.Path, config: ml_collections.ConfigDict):
     if jax.process_index() == 0:
-        temporary = path.with_suffix(".json.tmp")
-        temporary.write_text(config_lib.to_json(config))
-        temporary.replace(path)
+        atomic.write_text(path, config_lib.to_json(config))
 
 
 def _check_same(path: pathlib.Path, config: ml_collections.ConfigDict):

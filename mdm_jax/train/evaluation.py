@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 import pathlib
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from mdm_jax.evaluation import baselines as baselines_lib
 from mdm_jax.evaluation import depth_metrics as depth_lib
 from mdm_jax.evaluation import evaluate
 from mdm_jax.evaluation.measures import object_measures, pair_measures
+from mdm_jax.files import atomic
 from mdm_jax.methods.base import Method
 from mdm_jax.recording import arrays as recording_lib
 from mdm_jax.recording.arrays import Recording
@@ -82,7 +82,7 @@ class Evaluator:
             labels = [f"{pair.recording.name}, frame {pair.index}" for pair in shown]
             path = self._workdir / "panel.png"
             self.images = {"panel": panel.save_panel(path, rows, labels=labels)}
-            _write_json(self._workdir / "metrics.json", result)
+            atomic.write_json(self._workdir / "metrics.json", result, sort_keys=True)
         return result
 
     def _measure(
@@ -245,10 +245,3 @@ def _log_intrinsics(drive: str, metrics: Mapping[str, float]):
 
 def _format(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.3f}"
-
-
-def _write_json(path: pathlib.Path, metrics: dict[str, float]):
-    finite = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
-    temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(json.dumps(finite, indent=2, sort_keys=True) + "\n")
-    temporary.replace(path)

@@ -8,8 +8,6 @@ and from which files, is kept in the run's folder as `initial_weights.json`.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import os
 import pathlib
 from typing import Any
@@ -19,6 +17,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 
+from mdm_jax.files import atomic, fingerprint
 from mdm_jax.methods.base import Variables
 from mdm_jax.networks import pretrained
 from mdm_jax.train.state import TrainState
@@ -64,10 +63,7 @@ def apply(
         logging.info("%s begins with %s: %s", network, config.networks.init, what)
     if jax.process_index() == 0:
         record = {"files": _digests(config.networks.init), "networks": taken}
-        path = pathlib.Path(workdir) / RECORD
-        temporary = path.with_suffix(".json.tmp")
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
-        temporary.replace(path)
+        atomic.write_json(pathlib.Path(workdir) / RECORD, record)
     filled = jax.tree.map(
         lambda new, old: jax.device_put(np.asarray(new, old.dtype), old.sharding),
         filled,
@@ -165,4 +161,4 @@ def _digests(path: str) -> dict[str, str]:
     if place.is_dir():
         names = ("encoder.pth", "depth.pth")
         files = [place / name for name in names if (place / name).is_file()]
-    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return {str(file): fingerprint.content_digest(file) for file in files}

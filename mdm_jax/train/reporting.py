@@ -22,6 +22,8 @@ import numpy as np
 import tqdm
 from absl import logging
 
+from mdm_jax.files import atomic
+
 METRICS_FILE = "metrics.jsonl"
 # More than these make a log line unreadable; the others are in the metrics file.
 _MAX_LOGGED_METRICS = 8
@@ -256,10 +258,7 @@ def _drop_lines_that_come_again(
                 is_kept = False  # cut short when the run was killed
             if is_kept:
                 kept.append(line)
-    # A rename, so that being killed here loses nothing.
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    temporary.replace(path)
+    atomic.write_text(path, "".join(kept))
 
 
 def _summary_writer(workdir: pathlib.Path) -> Any | None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from mdm_jax.files import image_file
+from mdm_jax.files import atomic, image_file
 from mdm_jax.masks import frame_names, mask_files
 from mdm_jax.sources import footage as footage_lib
 from mdm_jax.visualize import video
@@ -35,16 +35,12 @@ def write(folder: pathlib.Path, footage: footage_lib.Footage) -> None:
         return
     maps = folder / mask_files.LABEL_FOLDER
     names = frame_names.of_footage(footage, len(list(maps.iterdir())))
-    part = path.with_name(f".part.{FILE}")
-    try:
-        film = video.VideoWriter(part, frames_per_second=_FRAMES_PER_SECOND)
+    with atomic.replacing(path) as temporary:
+        film = video.VideoWriter(temporary, frames_per_second=_FRAMES_PER_SECOND)
         with contextlib.closing(film):
             for name, image in zip(names, footage.decode(lambda image: image)):
                 labels = image_file.read_labels(maps / f"{name}.png")
                 film.write(draw(image, labels))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def draw(

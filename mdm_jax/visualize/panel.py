@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from jaxtyping import UInt8
 from matplotlib import figure
 from matplotlib.backends import backend_agg
 
+from mdm_jax.files import atomic
 from mdm_jax.visualize import colormaps
 
 # Kind to what its arrays must be.
@@ -70,16 +70,9 @@ def save_panel(
     The file is put in place when complete: who looks at it while it is being renewed
     sees the old one. Missing folders are made. The arguments are those of `render`.
     """
-    path = pathlib.Path(path)
     picture = render(rows, labels=labels, title=title)
     encoded = cv2.imencode(".png", picture[..., ::-1])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(encoded[1].tobytes())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    atomic.write_bytes(path, encoded[1].tobytes())
     return picture
 
 

@@ -6,7 +6,7 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from mdm_jax.files import frame_cache
+from mdm_jax.files import array_cache
 from mdm_jax.input_pipeline import clips
 from mdm_jax.recording.arrays import Recording
 
@@ -159,6 +159,6 @@ def test_a_view_of_a_memory_map_is_not_taken_for_the_whole_file(tmp_path):
     np.save(tmp_path / "values.npy", np.arange(20, dtype=np.uint8))
     mapped = np.load(tmp_path / "values.npy", mmap_mode="r")
     for array in (mapped, mapped[3:9], mapped[::2], mapped[::-1]):
-        place = pickle.loads(pickle.dumps(frame_cache.detach(array)))
-        np.testing.assert_array_equal(frame_cache.attach(place), array)
-    assert isinstance(frame_cache.detach(mapped), frame_cache.MappedFile)
+        place = pickle.loads(pickle.dumps(array_cache.detach(array)))
+        np.testing.assert_array_equal(array_cache.attach(place), array)
+    assert isinstance(array_cache.detach(mapped), array_cache.MappedFile)

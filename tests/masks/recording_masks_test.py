@@ -73,7 +73,9 @@ def test_labels_are_cut_and_resized_as_the_frames(drive, size):
 def test_labels_are_read_once_and_again_after_a_change(drive, monkeypatch):
     _open(drive, (32, 56))
     with monkeypatch.context() as patch:
-        patch.setattr(labels, "maps", lambda *_: pytest.fail("read again"))
+        patch.setattr(
+            labels, "number_objects", lambda *_, **__: pytest.fail("read again")
+        )
         _open(drive, (32, 56))
     changed = drive / "masks" / "drive" / "0000.png"
     cv2.imwrite(str(changed), np.zeros((H, W), np.uint16))

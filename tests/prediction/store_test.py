@@ -1,23 +1,9 @@
-"""Files are whole or absent, and predictions made otherwise are not mixed in."""
-
-import json
+"""Predictions of frames are stored, and those of other settings are not mixed in."""
 
 import numpy as np
 import pytest
 
 from mdm_jax.prediction import store
-
-
-def test_a_file_that_fails_half_way_leaves_nothing_and_keeps_the_old_one(tmp_path):
-    path = tmp_path / "new" / "a.txt"
-    with store.whole(path) as temporary:
-        assert temporary.suffix == ".txt"
-        temporary.write_text("old")
-    with pytest.raises(KeyError), store.whole(path) as temporary:
-        temporary.write_text("half")
-        raise KeyError
-    assert path.read_text() == "old"
-    assert list(path.parent.iterdir()) == [path]
 
 
 def test_frames_come_back_as_they_were_kept(tmp_path, summary):
@@ -53,14 +39,3 @@ def test_a_damaged_frame_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(ValueError, match=r"a\.npz is damaged"):
         kept.read("a")
-
-
-def test_json_has_no_numbers_that_json_does_not_know(tmp_path):
-    path = tmp_path / "a.json"
-    values = {"a": np.float32(np.nan), "b": np.arange(3), "c": (1.5, None, True)}
-    store.write_json(path, values)
-    assert json.loads(path.read_text()) == {
-        "a": None,
-        "b": [0, 1, 2],
-        "c": [1.5, None, True],
-    }

@@ -14,8 +14,8 @@ from mdm_jax.input_pipeline import loader, raw_data
 from mdm_jax.prepared import layout, plan, reading, shards, verify
 from mdm_jax.prepared.options import Options
 from mdm_jax.sources import own_video
+from tests import tiny_sets
 from tests.prepared import killed
-from tests.sources import conftest as tiny_sets
 
 NAMES = sorted(tiny_sets.BUILDERS)
 

@@ -15,14 +15,6 @@ SIZE = (32, 48)
 
 
 @pytest.fixture
-def tiny():
-    """Builders of tiny raw data sets, by name in `BUILDERS`, and their parts."""
-    from tests.sources import conftest
-
-    return conftest
-
-
-@pytest.fixture
 def prepare(tmp_path):
     """Function that prepares a raw folder in this process and returns its folder."""
 

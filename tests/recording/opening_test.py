@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from mdm_jax import sources
-from mdm_jax.files import errors
+from mdm_jax.files import array_cache, errors
 from mdm_jax.geometry import view
 from mdm_jax.input_pipeline import clips
-from mdm_jax.recording import map_cache, opening
+from mdm_jax.recording import opening
 from mdm_jax.sources import drive as drive_lib
 
 SIZE = (10, 18)
@@ -149,8 +149,8 @@ def test_a_map_that_cannot_be_laid_out_leaves_nothing_behind(
             _open(drives, tmp_path, with_depth=True)
     assert sorted((tmp_path / "cache").iterdir()) == before
     usage = types.SimpleNamespace(free=100)
-    monkeypatch.setattr(map_cache.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(OSError, match=r"depth of 07 needs .*with_truth to False"):
+    monkeypatch.setattr(array_cache.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(OSError, match=r"depth of 07 need .*with_truth=False"):
         _open(drives, tmp_path, with_depth=True)
 
 

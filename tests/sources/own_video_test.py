@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mdm_jax.files import frame_cache
+from mdm_jax.files import array_cache
 from mdm_jax.input_pipeline import clips
 from mdm_jax.sources import footage, own_video
 from mdm_jax.train import data
@@ -153,7 +153,7 @@ def test_second_start_reads_the_cache_and_a_change_renews_it(tmp_path, monkeypat
     (first,) = _open(folder, tmp_path)
     assert isinstance(first.frames, np.memmap) and not first.frames.flags.writeable
     with monkeypatch.context() as patch:
-        patch.setattr(frame_cache, "_write", None)  # decoding again would fail
+        patch.setattr(array_cache, "_write", None)  # decoding again would fail
         (second,) = _open(folder, tmp_path)
     np.testing.assert_array_equal(second.frames, first.frames)
 
@@ -303,15 +303,15 @@ def test_intrinsics_that_cannot_be(tmp_path):
 def test_a_cache_that_cannot_be_written(tmp_path):
     folder = _write_images(tmp_path / "drive", _frames(2))
     (tmp_path / "cache").write_text("a file where the folder should be")
-    with pytest.raises(OSError, match="cannot write the frame cache in .*cache_dir"):
+    with pytest.raises(OSError, match="cannot write the cache in .*cache_dir"):
         _open(folder, tmp_path)
 
 
 def test_a_disk_without_room(tmp_path, monkeypatch):
     folder = _write_images(tmp_path / "drive", _frames(2))
     usage = types.SimpleNamespace(free=100)
-    monkeypatch.setattr(frame_cache.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(OSError, match="frame cache of drive needs 0.0 GB"):
+    monkeypatch.setattr(array_cache.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(OSError, match="frames of drive need 0.0 GB"):
         _open(folder, tmp_path)
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from mdm_jax.evaluation import protocols
+from mdm_jax.files import atomic
 
 Row = Mapping[str, Any]
 
@@ -84,11 +85,11 @@ def write(
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _put(folder / "metrics.json", _json(metrics))
-    _put(folder / "protocol.json", _json(protocol))
-    _put(folder / f"{rows_name}.csv", csv_text(rows))
+    atomic.write_text(folder / "metrics.json", _json(metrics))
+    atomic.write_text(folder / "protocol.json", _json(protocol))
+    atomic.write_text(folder / f"{rows_name}.csv", csv_text(rows))
     page = folder / "report.html"
-    _put(page, page_text(title, sections))
+    atomic.write_text(page, page_text(title, sections))
     return page
 
 
@@ -202,13 +203,3 @@ def _figure(caption: str, picture: np.ndarray) -> str:
         f'<figure><img alt="{text}" src="data:image/png;base64,{data}">'
         f"<figcaption>{text}</figcaption></figure>"
     )
-
-
-def _put(path: pathlib.Path, text: str) -> None:
-    """Writes a file that is never seen half written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
