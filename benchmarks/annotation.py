@@ -111,7 +111,7 @@ def write_drives(root: pathlib.Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         for i, frame in enumerate(drive.frames):
             found = degradation.degrade(drive.instance_labels[i], rng).found
-            masks = instances.largest_first(found).astype(np.uint8)
+            masks = instances.resolve_overlaps(found).astype(np.uint8)
             for folder, image in zip(folders, (frame[..., ::-1], masks), strict=True):
                 cv2.imwrite(str(folder / f"{i:06d}.png"), image)
 

@@ -40,8 +40,6 @@ FORBIDDEN = {
 PENDING = {
     ("geometry", "input_pipeline"),
     ("geometry", "sources"),
-    ("masks", "sources"),
-    ("masks", "recording"),
     ("sources", "recording"),
     ("sources", "input_pipeline"),
 }

@@ -24,7 +24,7 @@ from mdm_jax.files import atomic, file_content, fingerprint, image_file
 from mdm_jax.files.errors import DataError
 from mdm_jax.flow import flow_sources
 from mdm_jax.flow.video_frame import Frame
-from mdm_jax.masks import frame_names, mask_files
+from mdm_jax.masks import mask_set
 from mdm_jax.sources import footage as footage_lib
 
 SUMMARY = "summary.json"
@@ -74,7 +74,7 @@ def annotate_clip(
         ValueError: an option does not exist.
         OSError: the output cannot be written.
     """
-    names = frame_names.of_footage(footage)
+    names = footage_lib.frame_names(footage)
     final = output / footage.name
     final.parent.mkdir(parents=True, exist_ok=True)  # Names of drives may have folders.
     key = _key(footage, sources, options, alone=alone)
@@ -133,7 +133,7 @@ def _finish(
     summary: dict[str, Any],
 ) -> dict[str, Any]:
     """Writes label maps and summary, and gives the folder its name."""
-    folder = part / mask_files.LABEL_FOLDER
+    folder = part / mask_set.LABEL_FOLDER
     folder.mkdir(exist_ok=True)
     for name, labels in zip(names, numbered.labels, strict=True):
         owners = image_file.read_labels(part / _OWNERS / f"{name}.png")

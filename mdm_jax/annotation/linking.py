@@ -96,7 +96,7 @@ def keep(found: Instances, options: Options) -> Objects:
     if options.classes:
         wanted &= np.isin(found.classes, options.classes)
     kept = found.select(wanted)
-    owners = instances.largest_first(kept)
+    owners = instances.resolve_overlaps(kept)
     areas = np.bincount(owners.ravel(), minlength=len(kept) + 1)[1:]
     large = areas >= options.min_pixels
     renumbered = np.zeros(len(kept) + 1, np.uint16)

@@ -19,7 +19,7 @@ from mdm_jax.files import file_content, image_file
 from mdm_jax.files.errors import DataError
 from mdm_jax.flow import callables
 from mdm_jax.flow.video_frame import Frame
-from mdm_jax.masks import frame_names, instances, mask_files
+from mdm_jax.masks import frame_names, instances, mask_set
 from mdm_jax.masks.instances import Instances
 
 # Returns the objects of a frame. Masks may overlap, and ids mean nothing.
@@ -74,10 +74,9 @@ def create(
         return mask_rcnn.load(pathlib.Path(value).expanduser())
     if kind == "call" and value:
         return _called(value)
-    path = mask_files.find(name, clip, alone=alone)
-    masks = mask_files.open_masks(
-        path, names, size=size, background=reading.background, coding=reading.coding
-    )
+    masks = mask_set.MaskSet(
+        root=name, coding=reading.coding, background=reading.background
+    ).open(clip, names, size=size, alone=alone)
     if not reading.class_maps:
         return lambda frame: masks.read(frame.index)
     class_of = _class_maps(pathlib.Path(reading.class_maps).expanduser(), clip, names)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mdm_jax.masks import label_numbers
+from mdm_jax.masks import labels as mask_labels
 
 Array = np.ndarray
 
@@ -93,7 +93,7 @@ def number(frames: Sequence[Seen], *, min_length: int = 1) -> Numbered:
 
     long = np.flatnonzero(length >= min_length)
     label = np.zeros(count, np.uint8)
-    label[long] = label_numbers.assign(
+    label[long] = mask_labels.free_labels(
         np.arange(1, len(long) + 1), first[long], last[long], pixels[long]
     )
     kept = np.flatnonzero(label)

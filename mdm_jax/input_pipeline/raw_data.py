@@ -18,7 +18,7 @@ from absl import logging
 from mdm_jax import sources
 from mdm_jax.files import errors, file_content
 from mdm_jax.input_pipeline import list_file, splits
-from mdm_jax.masks import mask_files, recording_masks
+from mdm_jax.masks import mask_set
 from mdm_jax.recording import opening
 from mdm_jax.recording.arrays import Recording
 from mdm_jax.sources import drive as drive_lib
@@ -239,7 +239,7 @@ def _labelled(
     drives: splits.Split, dataset: ml_collections.ConfigDict, problems: errors.Problems
 ) -> splits.Split:
     """Returns the frames with labels; of those to train on all, where none has any."""
-    kept, masks = splits.Split([], []), recording_masks.from_config(dataset)
+    kept, masks = splits.Split([], []), mask_set.from_config(dataset)
     for part, old in zip(kept, drives, strict=True):
         for drive in old:
             with problems.caught():
@@ -261,15 +261,9 @@ def _labelled(
     return kept if kept.train else drives._replace(test=[])
 
 
-def has_masks(drive: Drive, masks: recording_masks.RecordingMasks | None) -> bool:
+def has_masks(drive: Drive, masks: mask_set.MaskSet | None) -> bool:
     """Returns whether there are masks of a drive, of whichever of its frames."""
-    if masks is None:
-        return False
-    try:
-        mask_files.find(masks.root, drive_lib.origin(drive)[0].name, alone=False)
-    except errors.DataError:
-        return False
-    return True
+    return masks is not None and masks.has(drive_lib.origin(drive)[0].name)
 
 
 def _open_recordings(
@@ -285,7 +279,7 @@ def _open_recordings(
         with_poses=dataset.with_truth,
         with_depth=dataset.with_truth,
         with_labels=True,
-        masks=recording_masks.from_config(dataset),
+        masks=mask_set.from_config(dataset),
         cache_dir=dataset.cache_dir,
         problems=problems,
     )

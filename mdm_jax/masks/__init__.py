@@ -1,1 +1,1 @@
-"""Masks of single objects, per frame, from files; and label maps made from them."""
+"""Instance masks of video frames, read from files, and the label maps made from them."""

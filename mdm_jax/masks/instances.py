@@ -1,7 +1,7 @@
-"""What is known of the objects of one frame: masks, and what files call them.
+"""The objects of one frame: masks with ids, classes and scores.
 
-Masks as a segmenter or a file gives them may overlap, and ids may mean something in
-this frame only. Training needs label maps whose ids persist; see `labels`.
+Masks of a segmenter or a file may overlap, and ids may be valid in this frame only.
+Training needs label maps whose ids persist over a video; see `labels`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Instances:
-    """The objects seen in one frame, in any order.
+    """The objects of one frame, in any order.
 
     Attributes:
         masks: bool `[k h w]`.
-        ids: int64 `[k]`, all different; in files of tracks the same object has the same
-            id in every frame.
+        ids: int64 `[k]`, unique; tracked masks use one id for an object in all frames.
         classes: int64 `[k]`, -1 where unknown.
-        scores: float32 `[k]`, how sure the segmenter is, in [0, 1]; 1 where unknown.
+        scores: float32 `[k]`, confidence of the segmenter in [0, 1]; 1 where unknown.
 
     Raises:
-        ValueError: at construction, if the arrays do not fit together.
+        ValueError: at construction, if the shapes of the arrays disagree.
     """
 
     masks: np.ndarray
@@ -54,11 +53,11 @@ class Instances:
 
     @property
     def areas(self) -> np.ndarray:
-        """Number of pixels of each, int64 `[k]`."""
+        """Number of pixels of each mask, int64 `[k]`."""
         return np.count_nonzero(self.masks, axis=(1, 2)).astype(np.int64)
 
     def select(self, index: np.ndarray) -> Instances:
-        """Returns some of the instances, by a bool `[k]` or by their numbers."""
+        """Returns a subset, given by a bool array `[k]` or by indices."""
         return Instances(
             self.masks[index], self.ids[index], self.classes[index], self.scores[index]
         )
@@ -71,10 +70,10 @@ def create(
     classes: np.ndarray | None = None,
     scores: np.ndarray | None = None,
 ) -> Instances:
-    """Returns instances; ids count from 1, classes are -1 and scores 1 where not given.
+    """Returns instances; by default ids are 1, 2, ..., classes -1 and scores 1.
 
     Raises:
-        ValueError: the arrays do not fit together.
+        ValueError: the shapes of the arrays disagree.
     """
     count = len(masks)
     return Instances(
@@ -86,33 +85,32 @@ def create(
 
 
 def from_label_map(labels: np.ndarray, *, background: int = 0) -> Instances:
-    """Returns the instances of an integer map `[h w]`, one for each value found.
+    """Returns the instances of an integer map `[h w]`, one for each value.
 
     Args:
         labels: non-negative values.
-        background: the value of pixels that belong to none.
+        background: value of pixels without an object.
     """
-    values = present(labels)
+    values = unique_labels(labels)
     values = values[values != background]
     return create(labels[None] == values[:, None, None], ids=values)
 
 
-def present(labels: np.ndarray) -> np.ndarray:
-    """Returns the values of a non-negative integer map, int64, in order."""
-    top = int(labels.max(initial=0))
-    if top < 1 << 20:  # Counting is ten times as fast as sorting.
+def unique_labels(labels: np.ndarray) -> np.ndarray:
+    """Returns the sorted unique values of a non-negative integer map, int64."""
+    if int(labels.max(initial=0)) < 1 << 20:  # Counting is ten times faster.
         return np.flatnonzero(np.bincount(labels.ravel(), minlength=1)).astype(np.int64)
     return np.unique(labels).astype(np.int64)
 
 
-def largest_first(instances: Instances) -> np.ndarray:
-    """Returns int32 `[h w]`: 1 + the number of the instance that owns each pixel, or 0.
+def resolve_overlaps(instances: Instances) -> np.ndarray:
+    """Returns the owner map, int32 `[h w]`: 1 + the index of a pixel's instance, or 0.
 
-    Where masks overlap the larger one keeps the pixel, so that masks become disjoint
-    and two masks of one object do not tear holes into it; the earlier of equal ones.
+    Where masks overlap the larger one owns the pixel (the earlier one of equal size),
+    so that two masks of one object do not tear holes into it.
     """
-    owner = np.zeros(instances.size, np.int32)
-    # Painted from the smallest: the last to paint a pixel keeps it.
+    owners = np.zeros(instances.size, np.int32)
+    # From the smallest to the largest: the last mask to paint a pixel owns it.
     for index in np.argsort(-instances.areas, kind="stable")[::-1]:
-        owner[instances.masks[index]] = index + 1
-    return owner
+        owners[instances.masks[index]] = index + 1
+    return owners

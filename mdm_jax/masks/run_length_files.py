@@ -1,6 +1,6 @@
-"""Files of run-length masks: COCO's JSON, and the text files of KITTI MOTS.
+"""Files of run-length masks: COCO JSON and KITTI MOTS text.
 
-Both give, for each frame by its name or number, records of one mask each.
+Both readers return records of one mask each, by the name or number of the frame.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _IGNORED_CLASS = 10
 
 
 class Record(NamedTuple):
-    """One mask of one frame, not decoded."""
+    """One encoded mask of one frame; `where` names it in errors."""
 
     where: str
     id: int
@@ -41,15 +41,15 @@ def decode(
     """Returns the instances of one frame.
 
     Raises:
-        DataError: a mask has another size, is damaged, or two have one id.
+        DataError: a mask has another size or is damaged, or two masks share an id.
     """
     masks = np.zeros((len(records), *size), bool)
     for mask, record in zip(masks, records, strict=True):
         if record.size != tuple(size):
             raise DataError(
                 path,
-                f"{record.where}: expected a mask of {size[1]} x {size[0]} pixels (width"
-                f" x height) like the frames, got {record.size[1]} x {record.size[0]}",
+                f"{record.where}: expected a mask of {size[0]}x{size[1]} pixels (height"
+                f" x width) like the frames, got {record.size[0]}x{record.size[1]}",
             )
         try:
             mask[...] = coco_rle.decode(record.counts, size)
@@ -57,8 +57,8 @@ def decode(
             raise DataError(path, f"{record.where}: {error}") from error
     ids = [record.id for record in records]
     if len(set(ids)) < len(ids):
-        twice = next(i for i in ids if ids.count(i) > 1)
-        raise DataError(path, f"{records[0].where}: two masks have the id {twice}")
+        duplicate = next(i for i in ids if ids.count(i) > 1)
+        raise DataError(path, f"{records[0].where}: two masks have the id {duplicate}")
     return instances.create(
         masks,
         ids=np.array(ids, np.int64),
@@ -68,9 +68,9 @@ def decode(
 
 
 def read_mots(path: pathlib.Path) -> tuple[Records, bool]:
-    """Returns the records of a KITTI MOTS text by frame number, and True: ids persist.
+    """Returns the records of a KITTI MOTS text by frame number, and True (ids persist).
 
-    A line is `frame id class height width run_lengths`; class 10 are regions to ignore.
+    A line is `frame id class height width run_lengths`; class 10 marks regions to ignore.
     """
     records: Records = {}
     for number, line in enumerate(file_content.read_text(path).splitlines(), start=1):
@@ -85,19 +85,20 @@ def read_mots(path: pathlib.Path) -> tuple[Records, bool]:
                 f" {line[:60]!r}",
             )
         frame, track, category, height, width = map(int, words[:5])
-        found = records.setdefault(str(frame), [])
+        in_frame = records.setdefault(str(frame), [])
         if category != _IGNORED_CLASS:
             track = _checked_id(track, path, where)
             size = (height, width)
-            found.append(Record(where, track, category, 1.0, size, words[5]))
+            in_frame.append(Record(where, track, category, 1.0, size, words[5]))
     return records, True
 
 
 def read_coco(path: pathlib.Path) -> tuple[Records, bool]:
     """Returns the records of a COCO JSON by image name, and whether ids persist.
 
-    It is a data set (`images` and `annotations`) or a list of results. Ids persist that
-    are called `track_id` or `instance_id`; others only count the masks of a frame.
+    The file is a data set (`images` and `annotations`) or a list of results. Ids persist
+    if every annotation has a `track_id` or `instance_id`; otherwise the masks of a frame
+    are numbered from 1.
     """
     content = file_content.read_json(path)
     names: dict[Any, str] = {}
@@ -121,8 +122,8 @@ def read_coco(path: pathlib.Path) -> tuple[Records, bool]:
             raise DataError(
                 path, f"{where}: image_id {image!r} is not among the images"
             )
-        found = records.setdefault(names.get(image, str(image)), [])
-        found.append(_record(row, path, where, len(found) + 1, tracked))
+        in_frame = records.setdefault(names.get(image, str(image)), [])
+        in_frame.append(_record(row, path, where, len(in_frame) + 1, tracked))
     return records, tracked
 
 
@@ -133,8 +134,9 @@ READERS: Mapping[str, Callable[[pathlib.Path], tuple[Records, bool]]] = {
 
 
 def _record(
-    row: Any, path: pathlib.Path, where: str, place: int, tracked: bool
+    row: Any, path: pathlib.Path, where: str, number: int, tracked: bool
 ) -> Record:
+    """Returns the record of an annotation; `number` is its id unless masks are tracked."""
     mask = file_content.field(row, ("segmentation",), path)
     if not isinstance(mask, Mapping):
         raise DataError(
@@ -150,7 +152,7 @@ def _record(
     score = row.get("score", 1.0)
     return Record(
         where,
-        _checked_id(_track(row), path, where) if tracked else place,
+        _checked_id(_track(row), path, where) if tracked else number,
         int(file_content.numbers(category, (), path, f"{where}: category_id")),
         float(file_content.numbers(score, (), path, f"{where}: score")),
         (int(height), int(width)),
@@ -166,9 +168,9 @@ def _track(row: Any) -> Any:
 
 def _checked_id(value: Any, path: pathlib.Path, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise DataError(path, f"{where}: expected a whole number as id, got {value!r}")
+        raise DataError(path, f"{where}: expected an integer as id, got {value!r}")
     if not 0 <= value <= _MAX_ID:
-        raise DataError(path, f"{where}: ids go from 0 to {_MAX_ID}, got {value}")
+        raise DataError(path, f"{where}: ids range from 0 to {_MAX_ID}, got {value}")
     return value
 
 
@@ -180,5 +182,7 @@ def _rows(value: Any, path: pathlib.Path, name: str) -> list[Any]:
 
 def _hashable(value: Any, path: pathlib.Path) -> Any:
     if not isinstance(value, int | str):
-        raise DataError(path, f"expected a number or a text as image id, got {value!r}")
+        raise DataError(
+            path, f"expected a number or a string as image id, got {value!r}"
+        )
     return value

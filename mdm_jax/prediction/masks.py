@@ -15,7 +15,7 @@ import numpy as np
 from absl import logging
 
 from mdm_jax.geometry.view import View
-from mdm_jax.masks import mask_files
+from mdm_jax.masks import mask_files, mask_set
 from mdm_jax.prediction.frames import Source
 from mdm_jax.sources import footage as footage_lib
 
@@ -96,12 +96,11 @@ def open_labels(
     if source.is_video:
         # Its header may be wrong, and every frame needs a mask.
         count = footage_lib.count_frames(first)
-    path = mask_files.find(specification, source.footage.name, alone=alone)
-    names = [source.frame_name(index) for index in range(count)]
-    masks = mask_files.open_masks(path, names, size=source.footage.size)
-    if not masks.tracked:
-        raise ValueError(
-            f"{path}: its masks are not the same object from frame to frame; link them"
-            " with `python -m mdm_jax.annotate`"
-        )
+    masks = mask_set.MaskSet(root=specification).open(
+        source.footage.name,
+        [source.frame_name(index) for index in range(count)],
+        size=source.footage.size,
+        alone=alone,
+    )
+    masks.check_tracked()
     return FrameLabels(masks, view)

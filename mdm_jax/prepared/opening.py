@@ -6,8 +6,9 @@ decoding.
 
 from __future__ import annotations
 
+import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tqdm
@@ -18,7 +19,7 @@ from mdm_jax.files import file_content
 from mdm_jax.files.errors import DataError, Problems
 from mdm_jax.geometry import view as view_lib
 from mdm_jax.input_pipeline import raw_data, splits
-from mdm_jax.masks import recording_masks
+from mdm_jax.masks import mask_files, mask_set
 from mdm_jax.prepared import layout, track_labels, tracks
 from mdm_jax.prepared.options import Options
 from mdm_jax.sources import drive as drive_lib
@@ -61,7 +62,7 @@ def clips(options: Options) -> list[footage_lib.Footage]:
     held_out = drives.test
     # And not a network or a function.
     if options.masks and pathlib.Path(options.masks).expanduser().exists():
-        masks = recording_masks.RecordingMasks(root=options.masks)
+        masks = mask_set.MaskSet(root=options.masks)
         held_out = [drive for drive in held_out if raw_data.has_masks(drive, masks)]
     whole = [drive_lib.origin(drive)[0] for drive in (*drives.train, *held_out)]
     return [
@@ -123,8 +124,14 @@ def _drive(
     else:
         labelled = np.full(len(drive), has_masks)
         if has_masks:
-            place = options.labels.of_drive(drive)
-            labels = _masks(place, view, drive.name, options)
+            opener = functools.partial(
+                options.labels.open,
+                drive_lib.origin(drive)[0].name,
+                drive_lib.frame_names(drive),
+                size=drive.size,
+                alone=False,
+            )
+            labels = _masks(opener, view, drive.name, options)
     return tracks.DriveTrack(
         drive.name,
         len(drive),
@@ -140,11 +147,14 @@ def _drive(
 
 
 def _masks(
-    place: recording_masks.Place, view: view_lib.View, name: str, options: Options
+    opener: Callable[[], mask_files.MaskFiles],
+    view: view_lib.View,
+    name: str,
+    options: Options,
 ) -> track_labels.TrackLabels:
     # Tracks made on the way are made again when they are removed.
     made = options.annotation is not None
-    return track_labels.OfMasks(place, view, name=name, by_content=made)
+    return track_labels.OfMasks(opener, view, name=name, by_content=made)
 
 
 def _has_points(drive: drive_lib.Drive) -> bool:
@@ -175,9 +185,14 @@ def _footage(options: Options, problems: Problems) -> list[tracks.Track]:
         with problems.caught():
             labels = None
             if options.labels is not None:
-                alone = len(found) == 1
-                place = options.labels.of_footage(item, count, alone=alone)
-                labels = _masks(place, view, item.name, options)
+                opener = functools.partial(
+                    options.labels.open,
+                    item.name,
+                    footage_lib.frame_names(item, count),
+                    size=item.size,
+                    alone=len(found) == 1,
+                )
+                labels = _masks(opener, view, item.name, options)
             opened.append(
                 tracks.FootageTrack(
                     item.name,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mdm_jax import sources
-from mdm_jax.masks import label_images, recording_masks
+from mdm_jax.masks import label_images, mask_set
 from mdm_jax.prepared import layout, records
 from mdm_jax.sources import footage as footage_lib
 
@@ -85,14 +85,12 @@ class Options:
         return pathlib.Path(self.data_dir).expanduser() / self.name / "annotated"
 
     @property
-    def labels(self) -> recording_masks.RecordingMasks | None:
+    def labels(self) -> mask_set.MaskSet | None:
         """Where the labels are; None for those of the source."""
         if self.annotation is not None:
-            return recording_masks.RecordingMasks(
-                root=str(self.annotated), coding="plain"
-            )
+            return mask_set.MaskSet(root=str(self.annotated), coding="plain")
         # It has the fields of `config.dataset`.
-        return recording_masks.from_config(self)
+        return mask_set.from_config(self)
 
     @property
     def folder(self) -> pathlib.Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 import collections
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from mdm_jax.files import fingerprint
 from mdm_jax.files.errors import DataError
 from mdm_jax.geometry import view as view_lib
-from mdm_jax.masks import labels, mask_files, recording_masks
+from mdm_jax.masks import labels, mask_files
 from mdm_jax.recording import persistent_labels
 from mdm_jax.sources import drive as drive_lib
 
@@ -102,7 +102,7 @@ class OfMasks(TrackLabels):
 
     def __init__(
         self,
-        place: recording_masks.Place,
+        opener: Callable[[], mask_files.MaskFiles],
         view: view_lib.View,
         *,
         name: str,
@@ -111,7 +111,7 @@ class OfMasks(TrackLabels):
         """Checks what can be known before anything is decoded.
 
         Args:
-            place: of the masks of all frames.
+            opener: opens the masks of all frames; can be pickled.
             view: that the frames are seen through.
             name: of the track.
             by_content: their identity is that of their bytes, not of place and time:
@@ -120,7 +120,7 @@ class OfMasks(TrackLabels):
         Raises:
             DataError: there are no masks, or none of some frames.
         """
-        self._place = place
+        self._opener = opener
         self._view = view
         self._name = name
         self._by_content = by_content
@@ -131,7 +131,7 @@ class OfMasks(TrackLabels):
         opened = self._opened = self._opened or self._open()
         if isinstance(opened, DataError):
             raise Unusable(opened)
-        if index == len(self._place.names) - 1:
+        if index == len(opened.masks) - 1:
             self._opened = None  # Files of run lengths are large.
         try:
             found = labels.label_map(opened.masks.read(index), opened.numbers)
@@ -140,24 +140,24 @@ class OfMasks(TrackLabels):
         return self._view.labels(found), ()
 
     def identity(self) -> list[Any]:
-        found = list(dict.fromkeys(self._check().files))
+        masks = self._check()
+        found = list(dict.fromkeys(masks.files))
         if not self._by_content:
-            return [self._place.masks.options, fingerprint.file_identities(found)]
+            return [masks.options, fingerprint.file_identities(found)]
         return [fingerprint.content_digest(path) for path in found]
 
     def _open(self) -> _Opened | DataError:
         try:
-            masks = self._place.open()
+            masks = self._opener()
             # All are read once before: only then the largest objects are known.
-            numbers = labels.number_objects(masks, self._name, show_progress=False)
+            numbers = labels.assign_labels(masks, self._name, show_progress=False)
         except DataError as error:
             return error
         return _Opened(masks, numbers)
 
     def _check(self) -> mask_files.MaskFiles:
-        masks = self._place.open()
-        if not masks.tracked:
-            raise mask_files.without_tracks(masks.files[0])
+        masks = self._opener()
+        masks.check_tracked()
         return masks
 
     def __getstate__(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from mdm_jax.files import array_cache, file_content, fingerprint, workers
 from mdm_jax.files.errors import DataError, Problems
 from mdm_jax.geometry import view as view_lib
 from mdm_jax.masks import labels as mask_labels
-from mdm_jax.masks.recording_masks import RecordingMasks
+from mdm_jax.masks.mask_set import MaskSet
 from mdm_jax.recording import persistent_labels
 from mdm_jax.recording.arrays import Recording
 from mdm_jax.sources import drive as drive_lib
@@ -35,7 +35,7 @@ def open_recordings(
     with_poses: bool = True,
     with_depth: bool = False,
     with_labels: bool = False,
-    masks: RecordingMasks | None = None,
+    masks: MaskSet | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     problems: Problems | None = None,
 ) -> list[Recording]:
@@ -91,7 +91,7 @@ def _open(
     with_poses: bool,
     with_depth: bool,
     with_labels: bool,
-    masks: RecordingMasks | None,
+    masks: MaskSet | None,
     directory: pathlib.Path,
     problems: Problems,
 ) -> list[Recording]:
@@ -108,7 +108,14 @@ def _open(
         raise DataError(
             drive.files[0], f"none of the {len(drive)} images of {drive.name} is there"
         )
-    opened_masks = None if masks is None else masks.of_drive(drive).open()
+    opened_masks = None
+    if masks is not None:
+        opened_masks = masks.open(
+            drive_lib.origin(drive)[0].name,
+            drive_lib.frame_names(drive),
+            size=drive.size,
+            alone=False,
+        )
     files = fingerprint.file_identities((*present, *drive.calibration_files()))
     options = (drive.name, drive.numbers[0], len(drive), view)
     frames = array_cache.cached(
@@ -136,7 +143,6 @@ def _open(
             frames,
             name=drive.name,
             view=view.labels,
-            options=masks.options if masks else (),
         )
     else:
         labelled = np.array(drive.labelled() if with_labels else [False] * len(drive))

@@ -247,6 +247,19 @@ def checked_timestamps(seconds: np.ndarray, path: Any) -> np.ndarray:
     return seconds
 
 
+def frame_names(drive: Drive) -> list[str]:
+    """Returns the names of the frames of a drive: those of its image files.
+
+    If a file holds many images, they are the frame numbers in the original drive,
+    `000000` and so on.
+    """
+    # List files and splits cut drives, but files of masks are of the original drive.
+    whole, start = origin(drive)
+    if len(set(whole.files)) < len(whole):
+        return [f"{start + index:06d}" for index in range(len(drive))]
+    return [path.stem for path in drive.files]
+
+
 def runs(numbers: Sequence[int]) -> list[slice]:
     """Returns the slices of rising frame numbers within which none is missing."""
     breaks = np.flatnonzero(np.diff(np.asarray(numbers)) != 1) + 1

@@ -9,7 +9,6 @@ import numpy as np
 
 from mdm_jax.files import workers
 from mdm_jax.files.errors import DataError
-from mdm_jax.masks import frame_names
 from mdm_jax.sources import drive as drive_lib
 from mdm_jax.sources import footage as footage_lib
 
@@ -28,7 +27,7 @@ def of(drive: drive_lib.Drive, *, on_error: str = "raise") -> footage_lib.Footag
         drive.size,
         len(drive),
         functools.partial(_decode, drive, on_error),
-        tuple(frame_names.of_drive(drive)),
+        tuple(drive_lib.frame_names(drive)),
     )
 
 

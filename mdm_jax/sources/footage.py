@@ -46,6 +46,32 @@ class Footage:
     names: tuple[str, ...] = ()
 
 
+def frame_names(footage: Footage, count: int | None = None) -> list[str]:
+    """Returns the names of frames: of the images, or `000000`, ... for a video.
+
+    Args:
+        footage: images or a video.
+        count: number of frames of the video; None to count them, which is slow.
+
+    Raises:
+        ValueError: two images have the same name apart from the suffix.
+    """
+    if footage.names:
+        return list(footage.names)
+    if len(footage.files) == 1:
+        if count is None:
+            count = count_frames(footage.files[0])
+        return [f"{index:06d}" for index in range(count)]
+    names = [file.stem for file in footage.files]
+    if len(set(names)) < len(names):
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise ValueError(
+            f"{footage.files[0].parent}: two images are called {duplicate}, so that it"
+            " is unclear which of them masks belong to; rename one"
+        )
+    return names
+
+
 def find(path: pathlib.Path) -> list[Footage]:
     """Returns what can be read at a path, in natural order of the names.
 

@@ -18,7 +18,8 @@ from mdm_jax.files import array_cache, fingerprint
 from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.geometry import view as view_lib
 from mdm_jax.input_pipeline import transforms
-from mdm_jax.masks import recording_masks
+from mdm_jax.masks import labels as mask_labels
+from mdm_jax.masks import mask_files, mask_set
 from mdm_jax.recording.arrays import Recording
 from mdm_jax.sources import footage as footage_lib
 from mdm_jax.sources import intrinsics_file
@@ -43,7 +44,7 @@ def open_recordings(dataset_config: Any) -> list[Recording]:
             crop=dataset_config.crop,
             intrinsics=dataset_config.intrinsics,
             cache_dir=dataset_config.cache_dir,
-            masks=recording_masks.from_config(dataset_config),
+            masks=mask_set.from_config(dataset_config),
         )
     raise ValueError(f"dataset.name must be 'video', got {dataset_config.name!r}")
 
@@ -55,7 +56,7 @@ def open_path(
     crop: Sequence[float] | None = None,
     intrinsics: str = "",
     cache_dir: str | os.PathLike[str] | None = None,
-    masks: recording_masks.RecordingMasks | None = None,
+    masks: mask_set.MaskSet | None = None,
 ) -> list[Recording]:
     """Returns the recordings found at a path, in natural order of their names.
 
@@ -91,8 +92,11 @@ def open_path(
     found = footage_lib.find(pathlib.Path(path).expanduser())
     directory = cache_dir or array_cache.default_directory()
     if masks is not None:
+        # Before anything is decoded.
         for item in found:
-            masks.check(item, alone=len(found) == 1)
+            masks.find(item.name, alone=len(found) == 1)
+            if len(item.files) > 1:
+                _open_masks(masks, item, len(item.files), alone=len(found) == 1)
     return [
         _record(
             item,
@@ -136,7 +140,7 @@ def _record(
     crop: Sequence[float] | None,
     intrinsics: str,
     directory: str | os.PathLike[str],
-    masks: recording_masks.RecordingMasks | None,
+    masks: mask_set.MaskSet | None,
     alone: bool,
 ) -> Recording:
     # Intrinsics first: a mistake there should not cost an hour of decoding.
@@ -165,10 +169,22 @@ def _record(
     labels = None
     if masks is not None:
         view = view_lib.View(x0, y0, box, size)
-        labels = masks.labels(footage, frames, view.labels, alone=alone)
+        labels = mask_labels.cached(
+            _open_masks(masks, footage, len(frames), alone=alone),
+            frames,
+            name=footage.name,
+            view=view.labels,
+        )
     return Recording(
         name=footage.name, frames=frames, intrinsics=matrix, instance_labels=labels
     )
+
+
+def _open_masks(
+    masks: mask_set.MaskSet, footage: footage_lib.Footage, count: int, *, alone: bool
+) -> mask_files.MaskFiles:
+    names = footage_lib.frame_names(footage, count)
+    return masks.open(footage.name, names, size=footage.size, alone=alone)
 
 
 def _at_least_two(

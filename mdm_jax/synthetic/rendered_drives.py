@@ -16,12 +16,17 @@ looks.
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import math
 import os
 from collections.abc import Sequence
 
 import numpy as np
 
+from mdm_jax.files import image_file
+from mdm_jax.geometry.view import View
+from mdm_jax.masks import labels as mask_labels
+from mdm_jax.masks.mask_set import MaskSet
 from mdm_jax.recording.arrays import Recording
 from mdm_jax.synthetic import driving, primitives, raycast, scene_tables, town, traffic
 
@@ -116,6 +121,34 @@ def make_drive(
         world_from_camera=poses,
         instance_labels=labels,
         world_from_object=_object_poses(world, tracks, cars, num_frames),
+    )
+
+
+def with_masks(drives: Sequence[Recording], masks: MaskSet) -> list[Recording]:
+    """Returns drives with labels from mask files instead of the true ones.
+
+    The masks may have been made from larger frames of the same drives. Object poses
+    belong to the true labels and are left out.
+
+    Raises:
+        DataError: masks are missing or cannot be used.
+    """
+    alone = len(drives) == 1
+    return [_with_masks(drive, masks, alone=alone) for drive in drives]
+
+
+def _with_masks(drive: Recording, masks: MaskSet, *, alone: bool) -> Recording:
+    names = [f"{index:06d}" for index in range(len(drive))]
+    path = masks.find(drive.name, alone=alone)
+    size = drive.size
+    if path.is_dir():
+        size = image_file.size_of(path / f"{name}.png" for name in names)
+    files = masks.open(drive.name, names, size=size, alone=alone)
+    maps = mask_labels.label_maps(
+        files, drive.name, View(0, 0, size, drive.size).labels
+    )
+    return dataclasses.replace(
+        drive, instance_labels=np.stack(list(maps)), world_from_object=None
     )
 
 

@@ -12,7 +12,7 @@ from absl import logging
 from mdm_jax import config as config_lib
 from mdm_jax import sources
 from mdm_jax.input_pipeline import loader, raw_data
-from mdm_jax.masks import recording_masks
+from mdm_jax.masks import mask_set
 from mdm_jax.methods import instance_slots
 from mdm_jax.prepared import reading
 from mdm_jax.recording.arrays import Recording
@@ -54,9 +54,8 @@ def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
             num_frames=d.frames_per_drive,
             **shared,
         )
-        if masks := recording_masks.from_config(d):
-            alone = len(train) == 1
-            train = [masks.replace(drive, alone=alone) for drive in train]
+        if masks := mask_set.from_config(d):
+            train = rendered_drives.with_masks(train, masks)
         return Data(
             train,
             rendered_drives.make_drives(

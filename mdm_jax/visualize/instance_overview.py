@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from mdm_jax.files import atomic, image_file
-from mdm_jax.masks import frame_names, mask_files
+from mdm_jax.masks import mask_set
 from mdm_jax.sources import footage as footage_lib
 from mdm_jax.visualize import video
 
@@ -33,8 +33,8 @@ def write(folder: pathlib.Path, footage: footage_lib.Footage) -> None:
     path = folder / FILE
     if path.exists():
         return
-    maps = folder / mask_files.LABEL_FOLDER
-    names = frame_names.of_footage(footage, len(list(maps.iterdir())))
+    maps = folder / mask_set.LABEL_FOLDER
+    names = footage_lib.frame_names(footage, len(list(maps.iterdir())))
     with atomic.replacing(path) as temporary:
         film = video.VideoWriter(temporary, frames_per_second=_FRAMES_PER_SECOND)
         with contextlib.closing(film):

@@ -9,7 +9,7 @@ import pytest
 from mdm_jax.annotation import clips, linking, mask_sources, sequence
 from mdm_jax.files import image_file
 from mdm_jax.files.errors import DataError
-from mdm_jax.masks import instances, recording_masks
+from mdm_jax.masks import instances, mask_set
 from mdm_jax.sources import footage as footage_lib
 from mdm_jax.sources import own_video as sources_lib
 
@@ -51,7 +51,7 @@ def test_what_is_written_is_what_training_reads(root, street):
         size=(96, 208),
         intrinsics="fov:60",
         cache_dir=root / "cache",
-        masks=recording_masks.RecordingMasks(root=str(root / "out")),
+        masks=mask_set.MaskSet(root=str(root / "out")),
     )
     pairs = np.stack([recording.instance_labels.ravel(), street.labels.ravel()])
     pairs = np.unique(pairs, axis=1)

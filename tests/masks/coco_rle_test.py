@@ -62,7 +62,7 @@ def test_a_mask_of_one_value_is_decoded(value):
         ([-3, 13], "non-negative"),
         ("0\x7f0", "characters"),
         ("5Ä", "characters"),
-        ("5o", "break off"),
+        ("5o", "truncated"),
         ("oooooooo0", "too large"),
     ],
 )

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mdm_jax.files.errors import DataError
-from mdm_jax.masks import frame_names, mask_files
+from mdm_jax.masks import frame_names, labels, mask_files
+from mdm_jax.masks.mask_set import MaskSet
 
 H, W, N = 12, 17, 3
 NAMES = [f"{i:06d}" for i in range(N)]
@@ -187,19 +188,19 @@ def test_colours_of_a_palette_are_ids(tmp_path):
 def test_masks_of_another_size_are_an_error_that_names_the_file(tmp_path):
     labels = _labels()[:, :, :-2]
     for write, name in ((_write_png, "png"), (_write_npz, "npz")):
-        with pytest.raises(DataError, match=r"000001\.(png|npz).*17 x 12"):
+        with pytest.raises(DataError, match=r"000001\.(png|npz).*(17 x 12|12x17)"):
             _open(write(tmp_path / name, labels)).read(1)
-    with pytest.raises(DataError, match=r"m\.npz.*17 x 12"):
+    with pytest.raises(DataError, match=r"m\.npz.*12x17"):
         _open(_write_stack(tmp_path / "m.npz", labels))
     path = _write_coco(tmp_path / "m.json", _labels())
-    with pytest.raises(DataError, match=r"m\.json.*annotation 0.*17 x 13"):
+    with pytest.raises(DataError, match=r"m\.json.*annotation 0.*13x17"):
         mask_files.open_masks(path, NAMES, size=(H + 1, W)).read(0)
 
 
 def test_frames_without_masks_are_an_error_that_names_them(tmp_path):
     path = _write_png(tmp_path / "png", _labels())
     (path / "000001.png").unlink()
-    with pytest.raises(DataError, match=r"png: 1 of 3 frames have no masks: 000001;"):
+    with pytest.raises(DataError, match=r"png: 1 of 3 frames have no masks: 000001\."):
         _open(path)
 
 
@@ -214,8 +215,8 @@ def test_broken_json_is_an_error_that_names_the_place(tmp_path):
     rows = _annotations(_labels(), track_id=lambda label: label)
     fails([{**rows[0], "segmentation": [[1, 2, 3, 4]]}], "polygons")
     fails([{**rows[0], "segmentation": {"size": [H, W], "counts": [5]}}], "add up to 5")
-    fails([{**rows[0], "track_id": 1 << 40}], "ids go from 0")
-    fails([{**rows[0], "track_id": "one"}], "whole number")
+    fails([{**rows[0], "track_id": 1 << 40}], "ids range from 0")
+    fails([{**rows[0], "track_id": "one"}], "integer")
     fails([rows[0], rows[0]], "two masks have the id 1001")
     fails({"images": [], "annotations": 3}, "list of annotations")
     fails([{"image_id": 0}], "segmentation")
@@ -237,24 +238,27 @@ def test_masks_are_found_in_the_usual_places(tmp_path):
     for place in places:
         expected = _write_png(tmp_path / place, labels)
         root = tmp_path / place.split("/")[0]
-        assert mask_files.find(root, "drive") == expected
+        assert MaskSet(root=str(root)).find("drive", alone=True) == expected
     coco = tmp_path / "e" / "drive.json"
     coco.parent.mkdir()
-    assert mask_files.find(coco.parent.parent / "d", "other") == tmp_path / "d"
+    assert (
+        MaskSet(root=str(coco.parent.parent / "d")).find("other", alone=True)
+        == tmp_path / "d"
+    )
     _write_coco(coco, labels)
-    assert mask_files.find(tmp_path / "e", "drive", alone=False) == coco
+    assert MaskSet(root=str(tmp_path / "e")).find("drive", alone=False) == coco
     with pytest.raises(DataError, match="no instance masks of the recording 'drive'"):
-        mask_files.find(tmp_path / "d", "drive", alone=False)
+        MaskSet(root=str(tmp_path / "d")).find("drive", alone=False)
     with pytest.raises(DataError, match=r"no such folder.*mdm_jax\.annotate"):
-        mask_files.find(tmp_path / "none", "drive")
+        MaskSet(root=str(tmp_path / "none")).find("drive", alone=True)
     with pytest.raises(DataError, match="several recordings"):
-        mask_files.find(coco, "drive", alone=False)
+        MaskSet(root=str(coco)).find("drive", alone=False)
 
 
 def test_a_folder_of_two_forms_or_none_is_an_error(tmp_path):
     path = _write_png(tmp_path / "png", _labels())
     (path / "extra.npz").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"one form.*\.png and \.npz"):
+    with pytest.raises(DataError, match=r"one format.*\.png and \.npz"):
         _open(path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="got none"):
@@ -268,7 +272,7 @@ def test_overlapping_masks_are_an_error_that_names_both(tmp_path):
         np.savez(tmp_path / f"{name}.npz", masks=masks, ids=[4, 9])
     opened = _open(tmp_path)
     with pytest.raises(DataError, match=r"000002\.npz: instances 4 and 9 overlap.*2 p"):
-        mask_files.check_disjoint(opened.read(2), opened.of_frame[2])
+        labels.check_disjoint(opened.read(2), opened.file_of_frame[2])
 
 
 def test_frames_and_masks_are_matched_by_name_then_by_number():
@@ -288,7 +292,9 @@ def test_frames_and_masks_are_matched_by_name_then_by_number():
 def test_mots_png_and_text_of_the_sample_agree(sample_data):
     root = sample_data / "masks" / "mots_style"
     names, size = ["000000", "000003"], (1024, 2048)
-    png = mask_files.open_masks(mask_files.find(root, "0003"), names, size=size)
+    png = mask_files.open_masks(
+        MaskSet(root=str(root)).find("0003", alone=True), names, size=size
+    )
     text = mask_files.open_masks(root / "instances_txt" / "0003.txt", names, size=size)
     for i, count in enumerate((7, 9)):
         one, other = png.read(i), text.read(i)

@@ -23,7 +23,9 @@ def _labels(of_frame):
         return instances.Instances(found, ids, -ids, ones.astype(np.float32))
 
     path = pathlib.Path("masks.json")
-    files = mask_files.MaskFiles((path,), (path,) * len(of_frame), True, read)
+    files = mask_files.MaskFiles(
+        files=(path,), file_of_frame=(path,) * len(of_frame), tracked=True, read=read
+    )
     return masks.FrameLabels(files, VIEW)
 
 

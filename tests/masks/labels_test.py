@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mdm_jax.files.errors import DataError
-from mdm_jax.masks import instances, label_numbers, labels, mask_files, recording_masks
+from mdm_jax.masks import instances, labels, mask_files, mask_set
 from mdm_jax.sources import own_video
+from mdm_jax.synthetic import rendered_drives
 
 N, H, W = 4, 48, 80
 
@@ -50,7 +51,7 @@ def _open(root, size, masks="masks", **options):
         crop=(0.0, 0.1, 0.0, 0.0),
         intrinsics="fov:60",
         cache_dir=root / "cache",
-        masks=recording_masks.RecordingMasks(root=str(root / masks), **options),
+        masks=mask_set.MaskSet(root=str(root / masks), **options),
     )
 
 
@@ -74,7 +75,7 @@ def test_labels_are_read_once_and_again_after_a_change(drive, monkeypatch):
     _open(drive, (32, 56))
     with monkeypatch.context() as patch:
         patch.setattr(
-            labels, "number_objects", lambda *_, **__: pytest.fail("read again")
+            labels, "assign_labels", lambda *_, **__: pytest.fail("read again")
         )
         _open(drive, (32, 56))
     changed = drive / "masks" / "drive" / "0000.png"
@@ -100,35 +101,40 @@ def test_missing_masks_are_told_before_anything_is_decoded(drive):
 
 
 def test_masks_without_tracks_ask_for_annotation(drive):
-    masks = mask_files.MaskFiles((drive,), (drive,) * N, False, lambda _: None)
+    masks = mask_files.MaskFiles(
+        files=(drive,),
+        file_of_frame=(drive,) * N,
+        tracked=False,
+        read=lambda _: None,
+    )
     with pytest.raises(DataError, match=r"no track_id.*mdm_jax\.annotate"):
-        next(labels.maps(masks, "drive", lambda x: x))
+        next(labels.label_maps(masks, "drive", lambda x: x))
 
 
 def test_small_ids_are_kept_and_others_numbered_largest_first():
     first, last = np.zeros(3, int), np.full(3, 5)
     area = np.array([10, 30, 20])
-    kept = label_numbers.assign(np.array([3, 255, 7]), first, last, area)
+    kept = labels.free_labels(np.array([3, 255, 7]), first, last, area)
     np.testing.assert_array_equal(kept, [3, 255, 7])
-    kept = label_numbers.assign(np.array([3, 256, 7]), first, last, area)
+    kept = labels.free_labels(np.array([3, 256, 7]), first, last, area)
     np.testing.assert_array_equal(kept, [3, 1, 2])
 
 
 def test_a_number_is_given_again_only_after_a_rest():
     ids = np.arange(300)
     first = np.arange(300) * 2
-    found = label_numbers.assign(ids, first, first + 1, np.ones(300))
+    found = labels.free_labels(ids, first, first + 1, np.ones(300))
     assert (found > 0).all()
     for number in np.unique(found):
         of_number = np.sort(first[found == number])
-        assert (np.diff(of_number) > label_numbers.REST + 1).all()
+        assert (np.diff(of_number) > labels.REST + 1).all()
 
 
 def test_of_more_than_255_objects_at_a_time_the_smallest_are_dropped(caplog):
     ids = np.arange(1, 261)
     area = np.random.default_rng(0).permutation(260) + 1
     zeros = np.zeros(260, int)
-    found = label_numbers.assign(ids, zeros, zeros, area)
+    found = labels.free_labels(ids, zeros, zeros, area)
     assert sorted(found[found > 0]) == list(range(1, 256))
     assert set(area[found == 0]) == {1, 2, 3, 4, 5}
 
@@ -136,15 +142,20 @@ def test_of_more_than_255_objects_at_a_time_the_smallest_are_dropped(caplog):
     owners.ravel()[:260] = ids
     owners[5:, :52] = np.arange(1, 53)[None, :]
     found = instances.from_label_map(owners)
-    masks = mask_files.MaskFiles((), (None,), True, lambda _: found)
+    masks = mask_files.MaskFiles(
+        files=(),
+        file_of_frame=(None,),
+        tracked=True,
+        read=lambda _: found,
+    )
     with caplog.at_level(logging.WARNING):
-        (made,) = labels.maps(masks, "crowd", lambda x: x)
-    assert "crowd: 5 of 260 objects are background" in caplog.text
+        (made,) = labels.label_maps(masks, "crowd", lambda x: x)
+    assert "crowd: 5 of 260 objects become background" in caplog.text
     assert len(np.unique(made)) == 256
 
 
 def test_configs_without_masks_give_none():
-    assert recording_masks.from_config(types.SimpleNamespace(masks="")) is None
+    assert mask_set.from_config(types.SimpleNamespace(masks="")) is None
 
 
 def test_masks_of_rendered_drives_replace_the_true_ones(tmp_path, tiny_recordings):
@@ -156,10 +167,10 @@ def test_masks_of_rendered_drives_replace_the_true_ones(tmp_path, tiny_recording
     folder.mkdir(parents=True)
     for i, values in enumerate(maps):
         cv2.imwrite(str(folder / f"{i:06d}.png"), values)
-    masks = recording_masks.RecordingMasks(root=str(tmp_path))
-    found = masks.replace(drive, alone=False)
+    masks = mask_set.MaskSet(root=str(tmp_path))
+    found, _ = rendered_drives.with_masks([drive, drive], masks)
     np.testing.assert_array_equal(found.instance_labels, maps[:, ::2, ::2])
     assert found.world_from_object is None
     assert found.depth is drive.depth
     with pytest.raises(DataError, match="recording 'second'"):
-        masks.replace(other, alone=False)
+        rendered_drives.with_masks([drive, other], masks)
