@@ -75,8 +75,8 @@ def create(
     if kind == "call" and value:
         return _called(value)
     masks = mask_set.MaskSet(
-        root=name, coding=reading.coding, background=reading.background
-    ).open(clip, names, size=size, alone=alone)
+        root=name, coding=reading.coding, background=reading.background, alone=alone
+    ).open(clip, names, size=size)
     if not reading.class_maps:
         return lambda frame: masks.read(frame.index)
     class_of = _class_maps(pathlib.Path(reading.class_maps).expanduser(), clip, names)

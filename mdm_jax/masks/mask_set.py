@@ -23,19 +23,17 @@ class MaskSet:
         root: folder or file, see `find`.
         coding: of PNG label maps, see `label_images.decode`.
         background: value of the pixels of label maps without an object.
+        alone: whether the data set has one recording only, so that the root itself may
+            hold its masks.
     """
 
     root: str
     coding: str = "auto"
     background: int = 0
+    alone: bool = False
 
     def open(
-        self,
-        recording: str,
-        frame_names: Sequence[str],
-        *,
-        size: tuple[int, int],
-        alone: bool,
+        self, recording: str, frame_names: Sequence[str], *, size: tuple[int, int]
     ) -> mask_files.MaskFiles:
         """Returns the masks of one recording, to be read frame by frame.
 
@@ -43,24 +41,23 @@ class MaskSet:
             recording: its name.
             frame_names: file names without suffix; `000000`, `000001`, ... for a movie.
             size: height and width of the original frames.
-            alone: whether the data set has no other recording, see `find`.
 
         Raises:
             DataError: there are no masks, or some frames have none.
         """
         return mask_files.open_masks(
-            self.find(recording, alone=alone),
+            self.find(recording),
             frame_names,
             size=size,
             background=self.background,
             coding=self.coding,
         )
 
-    def find(self, recording: str, *, alone: bool) -> pathlib.Path:
+    def find(self, recording: str) -> pathlib.Path:
         """Returns the folder or file with the masks of a recording.
 
         The root holds `NAME/instances`, `NAME`, `instances/NAME`, `NAME.json`, `.txt` or
-        `.npz`. It may itself be the masks if the data set has one recording alone.
+        `.npz`, or is itself the masks of the only recording.
 
         Raises:
             DataError: there are no masks.
@@ -73,7 +70,7 @@ class MaskSet:
                 " `python -m mdm_jax.annotate`",
             )
         if not file_content.is_folder(root):
-            if alone:
+            if self.alone:
                 return root
             raise DataError(
                 root,
@@ -85,7 +82,7 @@ class MaskSet:
             root / recording,
             root / LABEL_FOLDER / recording,
             *(root / f"{recording}{suffix}" for suffix in mask_files.FILE_SUFFIXES),
-            *([root / LABEL_FOLDER, root] if alone else []),
+            *([root / LABEL_FOLDER, root] if self.alone else []),
         ]
         for candidate in candidates:
             if file_content.is_folder(candidate):
@@ -101,9 +98,9 @@ class MaskSet:
         )
 
     def has(self, recording: str) -> bool:
-        """Returns whether one of several recordings has masks."""
+        """Returns whether a recording has masks."""
         try:
-            self.find(recording, alone=False)
+            self.find(recording)
         except DataError:
             return False
         return True

@@ -96,11 +96,10 @@ def open_labels(
     if source.is_video:
         # Its header may be wrong, and every frame needs a mask.
         count = footage_lib.count_frames(first)
-    masks = mask_set.MaskSet(root=specification).open(
+    masks = mask_set.MaskSet(root=specification, alone=alone).open(
         source.footage.name,
         [source.frame_name(index) for index in range(count)],
         size=source.footage.size,
-        alone=alone,
     )
     masks.check_tracked()
     return FrameLabels(masks, view)

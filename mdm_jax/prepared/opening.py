@@ -6,6 +6,7 @@ decoding.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Sequence
@@ -129,7 +130,6 @@ def _drive(
                 drive_lib.origin(drive)[0].name,
                 drive_lib.frame_names(drive),
                 size=drive.size,
-                alone=False,
             )
             labels = _masks(opener, view, drive.name, options)
     return tracks.DriveTrack(
@@ -185,12 +185,12 @@ def _footage(options: Options, problems: Problems) -> list[tracks.Track]:
         with problems.caught():
             labels = None
             if options.labels is not None:
+                masks = dataclasses.replace(options.labels, alone=len(found) == 1)
                 opener = functools.partial(
-                    options.labels.open,
+                    masks.open,
                     item.name,
                     footage_lib.frame_names(item, count),
                     size=item.size,
-                    alone=len(found) == 1,
                 )
                 labels = _masks(opener, view, item.name, options)
             opened.append(

@@ -114,7 +114,6 @@ def _open(
             drive_lib.origin(drive)[0].name,
             drive_lib.frame_names(drive),
             size=drive.size,
-            alone=False,
         )
     files = fingerprint.file_identities((*present, *drive.calibration_files()))
     options = (drive.name, drive.numbers[0], len(drive), view)

@@ -7,6 +7,7 @@ images, or one video file, is one recording.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -92,11 +93,12 @@ def open_path(
     found = footage_lib.find(pathlib.Path(path).expanduser())
     directory = cache_dir or array_cache.default_directory()
     if masks is not None:
+        masks = dataclasses.replace(masks, alone=len(found) == 1)
         # Before anything is decoded.
         for item in found:
-            masks.find(item.name, alone=len(found) == 1)
+            masks.find(item.name)
             if len(item.files) > 1:
-                _open_masks(masks, item, len(item.files), alone=len(found) == 1)
+                _open_masks(masks, item, len(item.files))
     return [
         _record(
             item,
@@ -105,7 +107,6 @@ def open_path(
             intrinsics=intrinsics,
             directory=directory,
             masks=masks,
-            alone=len(found) == 1,
         )
         for item in found
     ]
@@ -141,7 +142,6 @@ def _record(
     intrinsics: str,
     directory: str | os.PathLike[str],
     masks: mask_set.MaskSet | None,
-    alone: bool,
 ) -> Recording:
     # Intrinsics first: a mistake there should not cost an hour of decoding.
     matrix = original_intrinsics(footage, intrinsics)
@@ -170,7 +170,7 @@ def _record(
     if masks is not None:
         view = view_lib.View(x0, y0, box, size)
         labels = mask_labels.cached(
-            _open_masks(masks, footage, len(frames), alone=alone),
+            _open_masks(masks, footage, len(frames)),
             frames,
             name=footage.name,
             view=view.labels,
@@ -181,10 +181,10 @@ def _record(
 
 
 def _open_masks(
-    masks: mask_set.MaskSet, footage: footage_lib.Footage, count: int, *, alone: bool
+    masks: mask_set.MaskSet, footage: footage_lib.Footage, count: int
 ) -> mask_files.MaskFiles:
     names = footage_lib.frame_names(footage, count)
-    return masks.open(footage.name, names, size=footage.size, alone=alone)
+    return masks.open(footage.name, names, size=footage.size)
 
 
 def _at_least_two(

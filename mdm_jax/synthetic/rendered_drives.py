@@ -133,17 +133,17 @@ def with_masks(drives: Sequence[Recording], masks: MaskSet) -> list[Recording]:
     Raises:
         DataError: masks are missing or cannot be used.
     """
-    alone = len(drives) == 1
-    return [_with_masks(drive, masks, alone=alone) for drive in drives]
+    masks = dataclasses.replace(masks, alone=len(drives) == 1)
+    return [_with_masks(drive, masks) for drive in drives]
 
 
-def _with_masks(drive: Recording, masks: MaskSet, *, alone: bool) -> Recording:
+def _with_masks(drive: Recording, masks: MaskSet) -> Recording:
     names = [f"{index:06d}" for index in range(len(drive))]
-    path = masks.find(drive.name, alone=alone)
+    path = masks.find(drive.name)
     size = drive.size
     if path.is_dir():
         size = image_file.size_of(path / f"{name}.png" for name in names)
-    files = masks.open(drive.name, names, size=size, alone=alone)
+    files = masks.open(drive.name, names, size=size)
     maps = mask_labels.label_maps(
         files, drive.name, View(0, 0, size, drive.size).labels
     )

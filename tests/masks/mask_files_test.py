@@ -238,21 +238,21 @@ def test_masks_are_found_in_the_usual_places(tmp_path):
     for place in places:
         expected = _write_png(tmp_path / place, labels)
         root = tmp_path / place.split("/")[0]
-        assert MaskSet(root=str(root)).find("drive", alone=True) == expected
+        assert MaskSet(root=str(root), alone=True).find("drive") == expected
     coco = tmp_path / "e" / "drive.json"
     coco.parent.mkdir()
     assert (
-        MaskSet(root=str(coco.parent.parent / "d")).find("other", alone=True)
+        MaskSet(root=str(coco.parent.parent / "d"), alone=True).find("other")
         == tmp_path / "d"
     )
     _write_coco(coco, labels)
-    assert MaskSet(root=str(tmp_path / "e")).find("drive", alone=False) == coco
+    assert MaskSet(root=str(tmp_path / "e")).find("drive") == coco
     with pytest.raises(DataError, match="no instance masks of the recording 'drive'"):
-        MaskSet(root=str(tmp_path / "d")).find("drive", alone=False)
+        MaskSet(root=str(tmp_path / "d")).find("drive")
     with pytest.raises(DataError, match=r"no such folder.*mdm_jax\.annotate"):
-        MaskSet(root=str(tmp_path / "none")).find("drive", alone=True)
+        MaskSet(root=str(tmp_path / "none"), alone=True).find("drive")
     with pytest.raises(DataError, match="several recordings"):
-        MaskSet(root=str(coco)).find("drive", alone=False)
+        MaskSet(root=str(coco)).find("drive")
 
 
 def test_a_folder_of_two_forms_or_none_is_an_error(tmp_path):
@@ -293,7 +293,7 @@ def test_mots_png_and_text_of_the_sample_agree(sample_data):
     root = sample_data / "masks" / "mots_style"
     names, size = ["000000", "000003"], (1024, 2048)
     png = mask_files.open_masks(
-        MaskSet(root=str(root)).find("0003", alone=True), names, size=size
+        MaskSet(root=str(root), alone=True).find("0003"), names, size=size
     )
     text = mask_files.open_masks(root / "instances_txt" / "0003.txt", names, size=size)
     for i, count in enumerate((7, 9)):
