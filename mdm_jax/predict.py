@@ -81,7 +81,8 @@ def predict_all() -> list[dict[str, Any]]:
     """Predicts as the flags say; returns what each `prediction.json` says."""
     workdir, path, output = (_given(flag) for flag in (_WORKDIR, _INPUT, _OUTPUT))
     # Imported here: some of these modules ask JAX for its devices.
-    from mdm_jax.prediction import frames, inference, maps, predict, scaling
+    from mdm_jax.methods import inference as inference_lib
+    from mdm_jax.prediction import frames, inference, predict, scaling
     from mdm_jax.run import restore
 
     request = predict.Request(
@@ -98,7 +99,7 @@ def predict_all() -> list[dict[str, Any]]:
     )
     sources = frames.open_sources(path)
     run = restore.load_run(workdir, step=_STEP.value)
-    function = maps.make_predict(_with_place_for_all(run))
+    function = inference_lib.make_predict(_with_place_for_all(run))
     made_by = {
         "workdir": str(run.workdir.resolve()),
         "step": run.step,

@@ -47,7 +47,7 @@ class PredictedPairs:
         """Begins; nothing is predicted yet.
 
         Args:
-            predict: `evaluate.make_predict` with its variables and step.
+            predict: `inference.make_predict` with its variables and step.
             recordings: of one size.
             pairs: of `evaluate.frame_pairs`.
             batch_size: pairs predicted at a time.

@@ -14,16 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import jax
 import numpy as np
 
-from mdm_jax.geometry import warp
-from mdm_jax.methods.base import Method
 from mdm_jax.recording.arrays import Recording
 from mdm_jax.sources import intrinsics_file
-from mdm_jax.structs import Motion, batch_from_arrays
 
 
 @dataclasses.dataclass(frozen=True)
 class FramePair:
-    """One predicted pair; `prediction` holds what `make_predict` returns."""
+    """One predicted pair; `prediction` holds the maps of `inference`."""
 
     recording: Recording
     index: int
@@ -39,49 +36,6 @@ class FramePair:
         if self.recording.depth is None:
             raise ValueError(f"recording {self.recording.name!r} has no true depth")
         return np.asarray(self.recording.depth[self.index])
-
-
-def make_predict(
-    method: Method, *, layout: jax.sharding.Sharding | None = None
-) -> Callable[..., dict[str, jax.Array]]:
-    """Returns a jitted `(variables, arrays, step) -> maps` for clips of two frames.
-
-    `step` is the number of training steps done: during burn-in, that part of a
-    prediction is not there yet which training does not use yet either. None means that
-    training is over.
-
-    The maps are of the first frame (target) and its way to the second (source):
-    `depth [b h w]`, `rotation [b 3 3]`, `translation [b 3]`, `residual [b h w 3]`,
-    `warped [b h w 3]` (the source seen from the target), `valid [b h w]`,
-    `intrinsics [b 3 3]`.
-
-    Args:
-        method: that predicts.
-        layout: of the maps over the devices; None to leave them where they are made.
-    """
-
-    def predict(variables, arrays, step=None):
-        batch = batch_from_arrays(arrays)
-        prediction, _ = method.predict(variables, batch, step=step)
-        pairs = prediction.require_pairs()
-        first = pairs.target_index.index(0)
-        motion = Motion(
-            pairs.motion.rotation[:, first], pairs.motion.translation[:, first]
-        )
-        warped = jax.vmap(warp.inverse_warp)(
-            batch.frames[:, 1], prediction.depth[:, 0], motion, prediction.intrinsics
-        )
-        return {
-            "depth": prediction.depth[:, 0],
-            "rotation": pairs.egomotion.rotation[:, first],
-            "translation": pairs.egomotion.translation[:, first],
-            "residual": pairs.residual_translation[:, first],
-            "warped": warped.image,
-            "valid": warped.valid,
-            "intrinsics": prediction.intrinsics,
-        }
-
-    return jax.jit(predict, out_shardings=layout)
 
 
 def frame_pairs(
@@ -118,7 +72,8 @@ def predict_pairs(
     """Yields the predictions of pairs of frames, in order.
 
     Args:
-        predict: maps a batch of arrays to maps: `make_predict` with its variables.
+        predict: maps a batch of arrays to maps: `inference.make_predict` with its
+            variables and step.
         recordings: of one size.
         pairs: of `frame_pairs`.
         batch_size: pairs predicted at a time; the last batch is filled up by repetition,

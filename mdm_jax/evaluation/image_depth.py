@@ -9,7 +9,6 @@ and only the newest batch is kept.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
@@ -17,34 +16,8 @@ import numpy as np
 from mdm_jax.evaluation.predictions import Maps
 from mdm_jax.evaluation.protocols import DepthProtocol
 from mdm_jax.input_pipeline import transforms
-from mdm_jax.methods.base import Method
-from mdm_jax.sources import intrinsics_file
-from mdm_jax.structs import batch_from_arrays
 
 PredictDepth = Callable[[np.ndarray], jax.Array]
-
-
-def make_predict_depth(method: Method, variables: Any, step: int) -> PredictDepth:
-    """Returns a function of images, uint8 `[b h w 3]`, to depth `[b h w]`.
-
-    Args:
-        method: that predicts.
-        variables: of it.
-        step: training steps done.
-    """
-
-    @jax.jit
-    def predict(variables, frames, intrinsics, step):
-        batch = batch_from_arrays({"frames": frames[:, None], "intrinsics": intrinsics})
-        return method.predict(variables, batch, step=step)[0].depth[:, 0]
-
-    def predict_images(images: np.ndarray) -> jax.Array:
-        # Depth of a frame alone does not depend on them.
-        intrinsics = intrinsics_file.initial_guess(images.shape[1:3])
-        intrinsics = np.tile(intrinsics, (len(images), 1, 1))
-        return predict(variables, images, intrinsics, np.int32(step))
-
-    return predict_images
 
 
 def predicted_depth(
@@ -59,7 +32,7 @@ def predicted_depth(
 
     Args:
         images: RGB, uint8 `[H W 3]`; each may have another size.
-        predict: of `make_predict_depth`.
+        predict: maps images, uint8 `[b h w 3]`, to their depth `[b h w]`.
         protocol: says which part of an image is to be shown.
         size: (height, width) that the network was trained on.
         batch_size: images predicted at a time; read in order, none is predicted twice.

@@ -17,7 +17,7 @@ import tqdm
 from absl import logging
 
 from mdm_jax.geometry.view import View
-from mdm_jax.prediction import maps as maps_lib
+from mdm_jax.methods import inference as inference_lib
 from mdm_jax.prediction.frames import Source
 from mdm_jax.prediction.masks import Labelled
 from mdm_jax.prediction.store import Store
@@ -32,13 +32,13 @@ class Network:
     """A trained method, ready to predict.
 
     Attributes:
-        predict: of `maps.make_predict`.
+        predict: of `inference.make_predict`.
         variables: that it predicts with.
         step: training steps done.
         video_index: which recording of the training data the input is, -1 for none.
     """
 
-    predict: maps_lib.Predict
+    predict: inference_lib.Predict
     variables: Mapping[str, Any]
     step: int
     video_index: int = -1
@@ -185,11 +185,11 @@ class _Batches:
             arrays["instance_labels"] = np.stack(
                 [np.stack([f.objects.labels for f in c if f.objects]) for c in clips]
             )
-        maps = jax.device_get(
-            self._network.predict(
-                self._network.variables, arrays, np.int32(self._network.step)
-            )
+        maps = self._network.predict(
+            self._network.variables, arrays, np.int32(self._network.step)
         )
+        # Nothing that is written shows the warped source.
+        maps = jax.device_get({k: v for k, v in maps.items() if k != "warped"})
         for row, (name, clip) in enumerate(self._clips):
             one = {key: np.asarray(values[row]) for key, values in maps.items()}
             if clip[0].objects is not None:

@@ -6,8 +6,8 @@ import dataclasses
 from typing import Any
 
 from mdm_jax.geometry.view import View
+from mdm_jax.methods import inference
 from mdm_jax.prediction import frame_files
-from mdm_jax.prediction import maps as maps_lib
 from mdm_jax.prediction.frames import Source
 from mdm_jax.prediction.metric_scale import MetricScale
 
@@ -47,7 +47,7 @@ def motion(stride: int, unit: str) -> dict[str, Any]:
 MASKS = {
     "255": "the point is seen in the later frame too",
     "128": "hidden there behind something nearer by more than"
-    f" {maps_lib.OCCLUSION_TOLERANCE:.0%}",
+    f" {inference.OCCLUSION_TOLERANCE:.0%}",
     "0": "outside of that frame, or of what the network saw",
 }
 

@@ -24,9 +24,9 @@ from mdm_jax import config as config_lib
 from mdm_jax import methods
 from mdm_jax.files import atomic
 from mdm_jax.geometry import intrinsics as intrinsics_lib
+from mdm_jax.methods import inference
 from mdm_jax.networks import pretrained
 from mdm_jax.run import restore
-from mdm_jax.structs import Batch
 from mdm_jax.train import preflight
 
 FORMATS = ("params", "stablehlo", "onnx", "torch")
@@ -88,9 +88,9 @@ def depth_function(run: restore.Run) -> Callable[[Any, jax.Array], jax.Array]:
     """Returns `(variables, images [b h w 3]) -> depth [b h w]`."""
 
     def depth(variables: Any, images: jax.Array) -> jax.Array:
-        # A single frame has no motion; what intrinsics it has does not matter.
-        batch = Batch(frames=images[:, None], intrinsics=jnp.eye(3)[None])
-        return run.method.predict(variables, batch)[0].depth[:, 0]
+        arrays = {"frames": images[:, None]}
+        maps = inference.predict_maps(run.method, variables, arrays, run.step)
+        return maps["depth"]
 
     return depth
 
@@ -102,16 +102,14 @@ def egomotion_function(run: restore.Run) -> Callable[..., tuple[jax.Array, jax.A
     """
 
     def egomotion(variables: Any, images: jax.Array, intrinsics: jax.Array):
-        batch = Batch(
-            frames=images,
-            intrinsics=intrinsics,
-            # Of a recording that was not trained on.
-            video_index=jnp.full(images.shape[:1], -1, jnp.int32),
-        )
-        prediction, _ = run.method.predict(variables, batch)
-        pairs = prediction.require_pairs()
-        index = list(zip(pairs.target_index, pairs.source_index)).index((0, 1))
-        return pairs.egomotion.rotation[:, index], pairs.egomotion.translation[:, index]
+        arrays = {
+            "frames": images,
+            "intrinsics": intrinsics,
+            # These images belong to no training video.
+            "video_index": jnp.full(images.shape[:1], -1, jnp.int32),
+        }
+        maps = inference.predict_maps(run.method, variables, arrays, run.step)
+        return maps["rotation"], maps["translation"]
 
     return egomotion
 

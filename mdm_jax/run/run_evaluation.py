@@ -25,6 +25,7 @@ from mdm_jax.evaluation import (
 )
 from mdm_jax.evaluation.predictions import Maps
 from mdm_jax.evaluation.protocols import DepthProtocol
+from mdm_jax.methods import inference
 from mdm_jax.prediction import trajectory
 from mdm_jax.recording.arrays import Recording
 from mdm_jax.run import restore
@@ -65,9 +66,10 @@ def open_run(
 
 def depth_of_images(run: Run, images: Maps, protocol: DepthProtocol) -> Maps:
     """Returns the depth of images of any size, see `image_depth`."""
+    predict = _predict(run)
     return image_depth.predicted_depth(
         images,
-        image_depth.make_predict_depth(run.method, run.variables, run.step),
+        lambda images: predict({"frames": images[:, None]})["depth"],
         protocol=protocol,
         size=tuple(run.config.dataset.size),
         batch_size=run.config.evaluation.batch_size,
@@ -255,7 +257,7 @@ def _camera_motions(
 
 
 def _predict(run: Run) -> drive_evaluation.Predict:
-    predict = evaluate.make_predict(run.method)
+    predict = inference.make_predict(run.method)
     step = np.int32(run.step)
 
     def predict_arrays(arrays: Mapping[str, np.ndarray]) -> Mapping[str, jax.Array]:

@@ -18,6 +18,7 @@ from mdm_jax.evaluation import depth_metrics as depth_lib
 from mdm_jax.evaluation import evaluate
 from mdm_jax.evaluation.measures import object_measures, pair_measures
 from mdm_jax.files import atomic
+from mdm_jax.methods import inference
 from mdm_jax.methods.base import Method
 from mdm_jax.recording import arrays as recording_lib
 from mdm_jax.recording.arrays import Recording
@@ -49,7 +50,7 @@ class Evaluator:
         self._workdir = pathlib.Path(workdir)
         self._learned_intrinsics = config.motion_field.intrinsics != "given"
         # Every process measures, and so needs the maps of all of them.
-        self._predict = evaluate.make_predict(method, layout=sharding.replicated(mesh))
+        self._predict = inference.make_predict(method, layout=sharding.replicated(mesh))
         self._to_devices = functools.partial(
             jax.device_put,
             device=sharding.split_or_copied(mesh, config.evaluation.batch_size),
@@ -131,7 +132,7 @@ def panel_row(
     """Returns the pictures of one predicted pair: truth beside prediction."""
     frame = pair.recording.frames[pair.index]
     prediction = pair.prediction
-    depth, residual = prediction["depth"], prediction["residual"]
+    depth, residual = prediction["depth"], prediction["object_motion"]
     true_depth = true_motion = None
     scale = 1.0
     if pair.recording.depth is not None:

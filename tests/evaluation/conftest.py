@@ -14,7 +14,7 @@ def _truth(recording, index, source, scale):
         "depth": scale * recording.depth[index],
         "rotation": pose[:3, :3],
         "translation": scale * pose[:3, 3],
-        "residual": scale * residual,
+        "object_motion": scale * residual,
         "warped": recording.frames[index] / 255,
         "valid": np.ones(recording.size, bool),
         "intrinsics": recording.intrinsics,

@@ -2,12 +2,9 @@
 
 import dataclasses
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdm_jax import methods
 from mdm_jax.evaluation import baselines, evaluate
 from mdm_jax.recording import arrays as recording_lib
 
@@ -69,36 +66,6 @@ def test_held_out_recordings_are_none_of_those_trained_on(
         )
     )
     assert predict.calls[0]["video_index"].tolist() == index
-
-
-def test_predictions_are_those_of_the_step_that_training_has_come_to(tiny_config):
-    tiny_config.motion_field.burnin_steps = 100
-    tiny_config.motion_field.norm_noise = 0.5
-    steps = []
-
-    def method_predict(variables, batch, *, step=None, train=False, rngs=None):
-        steps.append(step)
-        assert not train
-        return method.predict(variables, batch, step=step)
-
-    method = methods.create(tiny_config)
-    predict = evaluate.make_predict(method._replace(predict=method_predict))
-    arrays = {
-        "frames": jax.ShapeDtypeStruct((1, 2, 32, 40, 3), jnp.uint8),
-        "intrinsics": jax.ShapeDtypeStruct((1, 3, 3), jnp.float32),
-    }
-
-    def run(arrays, step):
-        variables = method.init(
-            jax.random.key(0),
-            evaluate.batch_from_arrays(arrays),
-        )
-        return predict(variables, arrays, step)
-
-    maps = jax.eval_shape(run, arrays, jax.ShapeDtypeStruct((), jnp.int32))
-    assert maps["residual"].shape == (1, 32, 40, 3)
-    assert len(steps) == 1
-    assert steps[0] is not None
 
 
 def test_fixed_maps_are_medians_and_means_of_the_training_drives(tiny_recordings):

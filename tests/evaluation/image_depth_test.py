@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from mdm_jax.evaluation import image_depth, predictions, protocols
-from mdm_jax.methods.base import Method
-from mdm_jax.structs import Prediction
 
 
 def _images(sizes):
@@ -51,18 +49,3 @@ def test_the_network_sees_what_the_protocol_says_a_prediction_shows(
     image = np.stack([y, x], axis=-1)
     shown = image_depth.shown_part(protocols.get(protocol), image)
     assert (*shown[0, 0], *shown[-1, -1] + 1) == (box[0], box[2], box[1], box[3])
-
-
-def test_a_method_sees_single_frames_at_the_step_of_the_checkpoint():
-    def predict(variables, batch, *, step=None, train=False, rngs=None):
-        assert batch.frames.shape[1] == 1 and not train
-        depth = variables["gain"] * step * batch.frames.mean(axis=-1)
-        return Prediction(depth=depth, intrinsics=batch.intrinsics), {}
-
-    def unused(*_):
-        raise AssertionError
-
-    method = Method(init=unused, predict=predict, loss_terms=unused)
-    images = np.full((3, 4, 6, 3), 255, np.uint8)
-    depth = image_depth.make_predict_depth(method, {"gain": 2.0}, 5)(images)
-    np.testing.assert_allclose(np.asarray(depth), np.full((3, 4, 6), 10.0), rtol=1e-6)

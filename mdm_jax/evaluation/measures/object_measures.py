@@ -84,7 +84,7 @@ class Objects:
             motion = true.residual_translation[pixels].mean(axis=0)
             if np.linalg.norm(motion) < self._min_translation:
                 continue
-            predicted = scale * pair.prediction["residual"][pixels].mean(axis=0)
+            predicted = scale * pair.prediction["object_motion"][pixels].mean(axis=0)
             self._add_object(motion, predicted)
             seen_twice = np.count_nonzero(in_source == label) >= self._min_pixels
             self._seen_twice.append(bool(seen_twice))

@@ -135,7 +135,7 @@ class Truth:
         if moving is None or known is None:
             return
         self._knows_motion = True
-        length = np.linalg.norm(prediction["residual"], axis=-1)
+        length = np.linalg.norm(prediction["object_motion"], axis=-1)
         self._motion.add(length, moving, known)
         hole = (scale * prediction["depth"] > 3 * truth)[known & moving]
         if hole.size:

@@ -53,7 +53,7 @@ class Segmentation:
         valid = depth_lib.valid_pixels(pair.true_depth(), **self._range)
         # An object that is gone in the other frame counts as neither.
         known = valid & recording_lib.rigid_motion(*frames).known
-        length = np.linalg.norm(pair.prediction["residual"], axis=-1)
+        length = np.linalg.norm(pair.prediction["object_motion"], axis=-1)
         self._counts.add(length, recording_lib.moving_mask(*frames), known)
         self._steps.append(float(np.linalg.norm(pair.prediction["translation"])))
 
@@ -170,12 +170,12 @@ def predicted_points(
     """Returns the points X in the target's camera frame, and X' in the source's.
 
     Args:
-        prediction: `depth`, `intrinsics`, `rotation`, `translation` and `residual`, of
-            `evaluate.make_predict`.
+        prediction: `depth`, `intrinsics`, `rotation`, `translation` and
+            `object_motion`, of `inference.predict_maps`.
     """
     points = recording_lib.unproject(prediction["depth"], prediction["intrinsics"])
     turned = points @ np.asarray(prediction["rotation"], np.float64).T
-    return points, turned + prediction["translation"] + prediction["residual"]
+    return points, turned + prediction["translation"] + prediction["object_motion"]
 
 
 def _depth_range(evaluation: ml_collections.ConfigDict) -> dict[str, float]:

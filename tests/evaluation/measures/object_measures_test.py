@@ -45,7 +45,7 @@ def _pair(drive, *, depth_factor=1.0, motion_factor=1.0, unit=1.0):
     motion = recording_lib.rigid_motion(drive, 0, 1)
     prediction = {
         "depth": np.asarray(drive.depth[0]) * depth_factor * unit,
-        "residual": motion.residual_translation * motion_factor * unit,
+        "object_motion": motion.residual_translation * motion_factor * unit,
     }
     return evaluate.FramePair(drive, 0, 1, prediction)
 

@@ -24,7 +24,7 @@ def _true_pair(recording, index, stride=1, scale=1.0):
             "depth": np.asarray(recording.depth[index]) * scale,
             "rotation": pose[:3, :3],
             "translation": pose[:3, 3] * scale,
-            "residual": motion.residual_translation * scale,
+            "object_motion": motion.residual_translation * scale,
             "warped": recording.frames[index] / 255.0,
             "valid": np.ones(recording.size, bool),
             "intrinsics": recording.intrinsics,

@@ -48,7 +48,9 @@ def _change(recording, index, maps):
     rng = np.random.default_rng(index)
     maps["depth"] = maps["depth"] * rng.uniform(0.7, 1.4, maps["depth"].shape)
     maps["translation"] = maps["translation"] + rng.normal(0, 0.05, 3)
-    maps["residual"] = maps["residual"] + rng.normal(0, 0.02, maps["residual"].shape)
+    maps["object_motion"] = maps["object_motion"] + rng.normal(
+        0, 0.02, maps["object_motion"].shape
+    )
     maps["intrinsics"] = maps["intrinsics"] * np.array([[1.1], [0.9], [1.0]])
 
 
@@ -67,7 +69,11 @@ def test_flow_errors_equal_a_slow_loop(true_pairs, tiny_recordings):
                 a = recording.depth[pair.index, y, x] * np.linalg.solve(k_true, pixel)
                 b = true.points_source[y, x]
                 p = maps["depth"][y, x] * np.linalg.solve(k, pixel)
-                q = maps["rotation"] @ p + maps["translation"] + maps["residual"][y, x]
+                q = (
+                    maps["rotation"] @ p
+                    + maps["translation"]
+                    + maps["object_motion"][y, x]
+                )
                 error = math.dist(scale * (q - p), b - a)
                 space.append(error)
                 far = error > 0.05 * np.linalg.norm(b - a)
@@ -89,7 +95,7 @@ def test_what_is_predicted_behind_the_camera_is_off_by_the_diagonal(
     true_pairs, tiny_recordings
 ):
     def backwards(recording, index, maps):
-        maps["residual"][3:5, 7, 2] = -1000.0
+        maps["object_motion"][3:5, 7, 2] = -1000.0
 
     pairs = true_pairs(tiny_recordings, change=backwards)
     got = _result(scene_motion.Flow(EVALUATION), pairs)

@@ -1,12 +1,14 @@
 """The maps of a pair are those of its first frame."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mdm_jax import methods
 from mdm_jax.geometry import motion as motion_lib
+from mdm_jax.methods import inference
 from mdm_jax.methods.base import Method
-from mdm_jax.prediction import maps
-from mdm_jax.structs import Objects, Pairs, Pose, Prediction, Warped
+from mdm_jax.structs import Objects, Pairs, Pose, Prediction, Warped, batch_from_arrays
 
 H, W = 9, 12
 
@@ -47,7 +49,7 @@ def test_hidden_points_and_those_outside_are_told_apart():
     depth = np.full((2, H, W), 4.0, np.float32)
     depth[1, :, : W // 2] = 2.0
     move = np.array([[9.0, 0, 0], [-0.8, 0, 0]], np.float32)
-    predict = maps.make_predict(_method(jnp.asarray(depth), jnp.asarray(move)))
+    predict = inference.make_predict(_method(jnp.asarray(depth), jnp.asarray(move)))
     result = predict({}, _arrays(2), jnp.float32(3))
     # A pixel x goes to x - 10 * 0.8 / 4 = x - 2.
     columns = np.arange(W)
@@ -63,7 +65,9 @@ def test_hidden_points_and_those_outside_are_told_apart():
 
 def test_a_frame_alone_has_depth_alone():
     depth = jnp.full((2, H, W), 4.0)
-    result = maps.make_predict(_method(depth, jnp.zeros((2, 3))))({}, _arrays(1), 0)
+    result = inference.make_predict(_method(depth, jnp.zeros((2, 3))))(
+        {}, _arrays(1), 0
+    )
     assert set(result) == {"depth"} and result["depth"].shape == (2, H, W)
 
 
@@ -88,8 +92,54 @@ def test_objects_move_as_their_centres_do():
         num_dropped=jnp.zeros(2),
     )
     method = _method(jnp.full((2, H, W), 4.0), jnp.zeros((2, 3)), objects=objects)
-    result = maps.make_predict(method)({}, _arrays(2), 0)
+    result = inference.make_predict(method)({}, _arrays(2), 0)
     # The pair whose target is the first frame stands second.
     expected = np.asarray(center)[:, 1] @ turn.T + 0.5 - np.asarray(center)[:, 1]
     np.testing.assert_allclose(result["object_centers"], center[:, 1])
     np.testing.assert_allclose(result["object_translations"], expected, atol=1e-6)
+
+
+def test_a_method_sees_single_frames_at_the_step_of_the_checkpoint():
+    def predict(variables, batch, *, step=None, train=False, rngs=None):
+        assert batch.frames.shape[1] == 1 and not train
+        depth = variables["gain"] * step * batch.frames.mean(axis=-1)
+        return Prediction(depth=depth, intrinsics=batch.intrinsics), {}
+
+    def unused(*_):
+        raise AssertionError
+
+    method = Method(init=unused, predict=predict, loss_terms=unused)
+    images = np.full((3, 4, 6, 3), 255, np.uint8)
+    predict = inference.make_predict(method)
+    depth = predict({"gain": 2.0}, {"frames": images[:, None]}, 5)["depth"]
+    np.testing.assert_allclose(np.asarray(depth), np.full((3, 4, 6), 10.0), rtol=1e-6)
+
+
+def test_predictions_are_those_of_the_step_that_training_has_come_to(tiny_config):
+    tiny_config.motion_field.burnin_steps = 100
+    tiny_config.motion_field.norm_noise = 0.5
+    steps = []
+
+    def method_predict(variables, batch, *, step=None, train=False, rngs=None):
+        steps.append(step)
+        assert not train
+        return method.predict(variables, batch, step=step)
+
+    method = methods.create(tiny_config)
+    predict = inference.make_predict(method._replace(predict=method_predict))
+    arrays = {
+        "frames": jax.ShapeDtypeStruct((1, 2, 32, 40, 3), jnp.uint8),
+        "intrinsics": jax.ShapeDtypeStruct((1, 3, 3), jnp.float32),
+    }
+
+    def run(arrays, step):
+        variables = method.init(
+            jax.random.key(0),
+            batch_from_arrays(arrays),
+        )
+        return predict(variables, arrays, step)
+
+    maps = jax.eval_shape(run, arrays, jax.ShapeDtypeStruct((), jnp.int32))
+    assert maps["object_motion"].shape == (1, 32, 40, 3)
+    assert len(steps) == 1
+    assert steps[0] is not None
