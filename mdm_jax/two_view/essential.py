@@ -20,6 +20,8 @@ Array = np.ndarray
 
 # Five points determine a pose; fewer than this are no evidence for it.
 MIN_POINTS = 50
+# Of points that a homography explains where they lie in a plane.
+_PLANAR_SHARE = 0.98
 
 
 class RelativePose(NamedTuple):
@@ -137,6 +139,20 @@ def estimate(
     )
     pose = RelativePose(rotation, direction, float(inliers.mean()), positive)
     return pose if positive >= 0.5 else pose.with_opposite_direction()
+
+
+def planar(points: Correspondences, *, threshold: float = 0.5) -> bool:
+    """Returns whether one plane explains nearly all points.
+
+    Then two poses explain them as well as each other (Longuet-Higgins 1986), and noise
+    decides which of them has more inliers.
+    """
+    if len(points.target) < MIN_POINTS:
+        return False
+    _, inliers = cv2.findHomography(
+        points.target, points.source, cv2.USAC_MAGSAC, threshold, maxIters=200
+    )
+    return inliers is not None and float(np.mean(inliers)) >= _PLANAR_SHARE
 
 
 def rays(

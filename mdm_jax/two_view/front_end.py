@@ -23,9 +23,10 @@ Array = np.ndarray
 MOVING = "moving"
 STANDING = "standing"  # median flow close to zero
 TURNING = "turning"  # rotation alone explains the flow
+PLANE = "plane"  # one plane fills the picture: two motions explain it equally well
 CUT = "cut"  # hardly any flow agrees with its reverse
 INCONSISTENT = "inconsistent"  # no rigid motion explains enough of the flow
-STATES = (MOVING, STANDING, TURNING, CUT, INCONSISTENT)
+STATES = (MOVING, STANDING, TURNING, PLANE, CUT, INCONSISTENT)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,10 +63,10 @@ class PairGeometry:
     """What a directed pair (target, source) tells.
 
     Attributes:
-        state: MOVING, STANDING, TURNING, CUT or INCONSISTENT.
+        state: one of STATES.
         median_flow: pixels, over consistent flow.
         consistent: share of pixels whose flow agrees with its reverse.
-        rotation: of source_from_target; None where CUT or INCONSISTENT.
+        rotation: of source_from_target; None unless MOVING, STANDING or TURNING.
         pose: source_from_target with |t| = 1; None unless MOVING.
         depth: of the target, in units of |t|, 0 where not trusted.
         weight: of that depth in [0, 1), 0 where not trusted.
@@ -176,6 +177,8 @@ def egomotion(
     rotation, unexplained = turning.rotation_only(points, intrinsics)
     if unexplained < options.turning_parallax:
         return Egomotion(TURNING, rotation)
+    if essential.planar(points, threshold=options.threshold):
+        return Egomotion(PLANE)
     pose = essential.estimate(points, intrinsics, threshold=options.threshold)
     if pose is None or pose.inliers < options.min_inliers:
         return Egomotion(INCONSISTENT)

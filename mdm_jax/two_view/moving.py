@@ -61,4 +61,4 @@ def _connected(mask: Array) -> Array:
         return np.zeros_like(mask)
     large = stats[:, cv2.CC_STAT_AREA] >= max(_MIN_SHARE * mask.size, 9)
     large[0] = False
-    return large[np.asarray(labels)]
+    return large[np.asarray(labels, np.int32)]

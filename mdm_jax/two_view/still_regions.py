@@ -104,13 +104,13 @@ class Accumulator:
         kernel = np.ones((5, 5), np.uint8)
         closed = cv2.morphologyEx(persistent.astype(np.uint8), cv2.MORPH_CLOSE, kernel)
         count, labels, stats, _ = cv2.connectedComponentsWithStats(closed)
-        labels, stats = np.asarray(labels), np.asarray(stats)
+        labels = np.asarray(labels, np.int32)
         num_edges = np.bincount(labels[static_edge], minlength=count)
         area = stats[:, cv2.CC_STAT_AREA]
         kept = (area > _MIN_AREA * labels.size) & (num_edges > _MIN_EDGES * area)
         kept[0] = False
         # Flow is smooth: around a region it is drawn towards zero.
-        return cv2.dilate(kept[labels].astype(np.uint8), kernel) > 0
+        return np.asarray(cv2.dilate(kept[labels].astype(np.uint8), kernel)) > 0
 
     def _epipole(self, pose: RelativePose) -> Array:
         """Returns the pixel that motion radiates from, far outside if sideways."""

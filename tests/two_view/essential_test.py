@@ -71,18 +71,6 @@ def test_refinement_on_the_inliers_is_closer_than_magsac_alone():
     assert errors[True][1] < 0.05
 
 
-def test_a_single_plane_gives_the_pose():
-    road = corridors.CORRIDOR[:1]
-    # Looking down, so that the road fills the image.
-    first = corridors.pose(angles=(-0.9, 0, 0))
-    second = corridors.pose(angles=(-0.89, 0.02, 0), position=(0, 0, 0.3))
-    flow, *_ = corridors.pair(first, second, planes=road)
-    pose = essential.estimate(_points(flow), corridors.INTRINSICS)
-    direction, rotation = _errors(pose, corridors.source_from_target(first, second))
-    assert direction < 1
-    assert rotation < 0.2
-
-
 def test_the_inverse_is_the_pose_of_the_exchanged_frames():
     flow, backward, *_ = corridors.pair(FIRST, SECOND)
     pose = essential.estimate(_points(flow), corridors.INTRINSICS).inverse()
