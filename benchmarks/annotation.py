@@ -7,12 +7,12 @@ The first degrades the true masks of validation drives (ids drawn anew in every 
 eroded, 10 % missing, 5 % fallen apart) and counts the pairs that are matched, with exact
 flow and with DIS; and it times DIS on frames of 512x1024.
 
-The second writes the drives that `configs/rendered_drives.py` trains on, larger, with such
+The second writes the drives that `configs/synthetic.py` trains on, larger, with such
 masks. To train on masks made of them alone:
 
     python -m mdm_jax.annotate --input=drives/frames --masks=drives/masks \\
         --min_pixels=20 --output=tracked
-    python -m mdm_jax.main --config=configs/rendered_drives.py:instance_motion \\
+    python -m mdm_jax.main --config=configs/synthetic.py:instance_motion \\
         --workdir=runs/annotated --config.dataset.masks=tracked
 """
 

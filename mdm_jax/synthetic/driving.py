@@ -1,11 +1,11 @@
-"""How the camera drives through a synthetic town.
+"""The trajectory of the camera through a synthetic town.
 
-It follows the right lane, slows down in sharp bends, and now and then stops; standing,
-it sometimes looks aside and back (pure rotation). All its swaying is a function of the
-distance driven, so that a standing camera stands exactly still.
+The camera follows the right lane, slows down in sharp bends and sometimes stops; while
+it stands, it sometimes turns aside and back (pure rotation). Sway is a function of the
+distance driven, so that a standing camera is exactly still.
 
-Frames count from -`LEAD_IN`, so that traffic is already flowing in frame 0, to
-`LEAD_OUT` after the last; nothing that a frame shows depends on how many follow.
+The path begins `LEAD_IN` frames before frame 0, so that traffic already flows in it,
+and ends `LEAD_OUT` frames after the last; no frame depends on the number of frames.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from mdm_jax.synthetic import streets
 
 LEAD_IN = 60
 LEAD_OUT = 150
-_START = 110.0  # arc length of the camera at its first, unseen, frame
+_START = 110.0  # arc length of the camera at the start of its path, metres
 MAX_SPEED = 1.3  # metres per frame
 
 
 @dataclasses.dataclass(frozen=True)
 class CameraPath:
-    """The camera's drive; arrays start `LEAD_IN` frames before the first frame.
+    """The camera's trajectory; arrays start `LEAD_IN` frames before frame 0.
 
     Attributes:
-        s: `[m]`, distance along the route.
-        place: `[m 2]`, x and z.
+        s: `[m]`, arc length along the route, metres.
+        place: `[m 2]`, x and z, metres.
         yaw: `[m]`, viewing direction in the ground plane.
         world_from_camera: `[m 4 4]`.
     """
@@ -42,14 +42,14 @@ class CameraPath:
 
 
 def route_length(num_frames: int) -> float:
-    """Returns how far the camera gets, at most, in metres."""
+    """Returns an upper bound of the arc length that the camera reaches, metres."""
     return _START + MAX_SPEED * (num_frames + LEAD_IN + LEAD_OUT)
 
 
 def drive_camera(
     seed: Sequence[int], route: streets.Route, *, num_frames: int
 ) -> CameraPath:
-    """Returns the camera's path over all frames, `LEAD_IN` before to `LEAD_OUT` after."""
+    """Returns the camera's path along a route; see the module for its frames."""
     rng = np.random.default_rng([*seed, 4])
     s, look = _drive(rng, route, LEAD_IN + num_frames + LEAD_OUT)
     rng = np.random.default_rng([*seed, 5])
@@ -70,12 +70,12 @@ def drive_camera(
 
 
 def _drive(rng, route, num_frames):
-    """Returns arc lengths and extra yaw angles, frame by frame."""
+    """Returns the arc length and the extra yaw angle of each frame."""
     cruise = rng.uniform(0.88, 1.18)
     phase = rng.uniform(0, 2 * math.pi)
     s, speed = _START, cruise
     next_stop = LEAD_IN + rng.integers(12, 70)
-    pause: list[float] = []  # yaw angles still to be shown while standing
+    pause: list[float] = []  # remaining yaw angles of a stop
     distances, angles = [], []
     for frame in range(num_frames):
         distances.append(s)
@@ -99,7 +99,7 @@ def _drive(rng, route, num_frames):
 
 
 def _rotation(yaw, pitch, roll):
-    """Returns Ry(yaw) Rx(pitch) Rz(roll) `[m 3 3]`: positive pitch looks up."""
+    """Returns Ry(yaw) Rx(pitch) Rz(roll) `[m 3 3]`; positive pitch is upwards."""
     zero, one = np.zeros_like(yaw), np.ones_like(yaw)
 
     def stack(*rows):

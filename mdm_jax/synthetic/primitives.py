@@ -1,15 +1,15 @@
-"""The two primitives that synthetic worlds are made of, and cars made of them.
+"""The two primitives of synthetic worlds, and the cars built from them.
 
 A primitive is a row of one of two tables.
 
-*Box* columns: x, base height, z, yaw, half width, height, half length, taper,
-then appearance. Its own axes are right, up and forward, with the origin in the middle
-of its base; the half length shrinks by `taper` metres per metre of height, which gives
-roofs and windscreens.
+*Box* columns: x, base height, z, yaw, half width, height, half length, taper, then
+appearance. Its axes are right, up and forward, with the origin in the middle of the
+base; the half length shrinks by `taper` metres per metre of height, which makes roofs
+and windscreens.
 
 *Round* columns: x, centre height, z, radius, half height, roundness, heading, unused,
-then appearance: a vertical ellipsoid (roundness 1) or cylinder (0). Its texture's seam
-is on the side opposite to the heading.
+then appearance: a vertical ellipsoid (roundness 1) or cylinder (0). The seam of the
+texture is opposite to the heading.
 
 *Appearance*: material, seed, colour A (3), colour B (3), contrast, cell width, cell
 height, label.
@@ -20,17 +20,28 @@ from __future__ import annotations
 import colorsys
 import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-# Materials, understood by synthetic_textures.
+# Materials, which `textures` paints.
 FACADE, WALL, FOLIAGE, CAR_BODY, CAR_CABIN, ROOF = range(6)
 LABEL = 19  # the last column
 
 
+class Palette(NamedTuple):
+    """A material, with the ranges of hue, saturation and value of its two colours."""
+
+    material: int
+    hue: tuple[float, float]
+    saturation: tuple[float, float]
+    value: tuple[float, float]
+    contrast: float
+
+
 @dataclasses.dataclass(frozen=True)
 class Car:
-    """A car's shape and look; `boxes [2 20]` in its own frame, `label` 1 + its index."""
+    """The `boxes [2 20]` of a car in its own frame, and its label, 1 + its index."""
 
     boxes: np.ndarray
     label: int
@@ -56,7 +67,7 @@ def make_car(rng: np.random.Generator, label: int) -> Car:
 
 
 def place_car(car: Car, x: float, z: float, heading: float) -> np.ndarray:
-    """Returns the car's boxes `[2 20]` in the world."""
+    """Returns the boxes `[2 20]` of a car in the world."""
     boxes = car.boxes.copy()
     boxes[:, 0] = x + car.boxes[:, 2] * math.sin(heading)
     boxes[:, 2] = z + car.boxes[:, 2] * math.cos(heading)
@@ -70,8 +81,9 @@ def colour(rng, *, saturation, value, hue=(0.0, 1.0)):
     return colorsys.hsv_to_rgb(*hsv)
 
 
-def look(rng, material, *, hue=(0, 1), saturation, value, contrast, cell=(3.0, 3.0)):
-    """Returns a random appearance (all columns but the label)."""
+def look(rng: np.random.Generator, palette: Palette, *, cell=(3.0, 3.0)) -> list:
+    """Returns a random appearance: all of its columns except the label."""
+    material, hue, saturation, value, contrast = palette
     one = colour(rng, hue=hue, saturation=saturation, value=value)
     two = colour(rng, hue=hue, saturation=saturation, value=value)
     return [material, rng.integers(1, 1 << 16), *one, *two, contrast, *cell]

@@ -1,9 +1,8 @@
 """A ray caster for the primitives of a synthetic world.
 
-A frame is cut into blocks of rows; one jitted function per image size casts the rays
-of one block after the other, so that memory stays bounded and nothing is retraced.
-Every pixel's colour is the mean over four rays; its depth and label are those of the
-ray through its centre.
+One jitted function per image size casts the rays of a frame in blocks of rows, so that
+memory stays bounded. The colour of a pixel is the mean over four rays; its depth and
+label are those of the ray through its centre.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Array = jax.Array
 
 SKY_DISTANCE = 1000.0  # metres along the ray
 _PIXELS_PER_BLOCK = 4096
-# Weight of each neighbour in a three-tap Gaussian of 0.6 pixels.
+# Weight of each neighbour in a three-tap Gaussian with sigma = 0.6 pixels.
 _LENS_SIDE = 0.166
 _SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25), (0.0, 0.0))
 _LIGHT = (0.45, -0.8, -0.4)  # direction to the sun in the world, y down
@@ -32,8 +31,8 @@ class Image(NamedTuple):
 
     Attributes:
         frames: uint8 `[n h w 3]`.
-        depth: float32 `[n h w]`, z in metres.
-        labels: int32 `[n h w]`, 0 or the label column of the box seen.
+        depth: float32 `[n h w]`, metres along the optical axis.
+        labels: int32 `[n h w]`, the label column of the visible primitive, or 0.
     """
 
     frames: np.ndarray
@@ -47,7 +46,7 @@ def render(
     intrinsics: np.ndarray,
     size,
 ) -> Image:
-    """Returns the rendered frames of scenes with a leading frame axis."""
+    """Renders scenes, which have a leading frame axis."""
     height, width = size
     rows = max(1, min(height, _PIXELS_PER_BLOCK // width))
     num_blocks = -(-height // rows)
@@ -86,12 +85,12 @@ def _cast_block(scene, drive, intrinsics, first_row, rows, width):
     focal = intrinsics[0, 0]
     x = (x - intrinsics[0, 2]) / focal
     y = (y - intrinsics[1, 2]) / intrinsics[1, 1]
-    # A ray's parameter is depth, because its direction has z = 1 in the camera.
+    # The ray parameter is depth, because directions have z = 1 in the camera frame.
     turn = scene.camera
     rays = tuple(turn[i, 0] * x + turn[i, 1] * y + turn[i, 2] for i in range(3))
     length = jnp.sqrt(1.0 + x * x + y * y)
     depth, hit = _nearest_hit(scene, rays, length)
-    pixel = 0.5 / focal  # four rays stand for a pixel, each for half its width
+    pixel = 0.5 / focal  # Each of the four rays covers half the width of a pixel.
     coloured = _shade(
         scene,
         drive,
@@ -110,11 +109,11 @@ def _cast_block(scene, drive, intrinsics, first_row, rows, width):
 
 
 def _lens(colours):
-    """Returns the image `[h w 3]` as a lens would show it, as uint8.
+    """Returns the image `[h w 3]` blurred as by a good lens, uint8.
 
-    The blur of a good lens, a Gaussian of 0.6 pixels. Without it, edges of a rendered
-    image are sharper than bilinear interpolation between pixels can follow, and a frame
-    warped by the true depth differs from its neighbour half again as much.
+    The point spread is a Gaussian with sigma = 0.6 pixels. Without it, rendered edges
+    are too sharp for bilinear interpolation, and the photometric error of a warp by the
+    true depth is 50 % larger.
     """
     side = _LENS_SIDE
     for axis in (0, 1):
@@ -129,7 +128,7 @@ def _lens(colours):
 
 
 def _nearest_hit(scene, rays, length):
-    """Returns depth and primitive: -2 sky, -1 ground, boxes from 0, then round ones."""
+    """Returns depth and index of the first hit: -2 sky, -1 ground, boxes, then rounds."""
     dx, dy, dz = rays
     limit = SKY_DISTANCE / length
     to_ground = scene.place[1] / jnp.maximum(dy, 1e-6)
@@ -157,8 +156,8 @@ def _nearest_hit(scene, rays, length):
 def _for_each(table, count, visit, state):
     """Returns `state = visit(index, row, state)` after the first `count` rows.
 
-    Rows are visited four at a time (the compiler fuses them, which saves memory
-    traffic), so some padding may be visited.
+    Rows are visited four at a time, which the compiler fuses to save memory traffic;
+    some rows of padding may be visited.
     """
 
     def visit_group(group, state):
@@ -171,7 +170,7 @@ def _for_each(table, count, visit, state):
 
 
 def _box_interval(row, dx, climb, dz):
-    """Returns where rays enter and leave a box, and the four entering candidates."""
+    """Returns where rays enter and leave a box, and where they cross its four sides."""
     right, up, forward, cos, sin, half_width, height, half_length, taper = row
     along_x = cos * dx - sin * dz
     along_z = sin * dx + cos * dz
@@ -199,7 +198,7 @@ def _box_interval(row, dx, climb, dz):
 
 
 def _round_hit(row, dx, climb, dz):
-    """Returns where rays first meet an ellipsoid or an open cylinder."""
+    """Returns where rays enter an ellipsoid or an open cylinder, and whether they do."""
     x, up, z, radius, half_height, roundness, _, _ = row
     flat, tall = 1.0 / (radius * radius), roundness / (half_height * half_height)
     a = (dx * dx + dz * dz) * flat + climb * climb * tall
@@ -212,7 +211,7 @@ def _round_hit(row, dx, climb, dz):
 
 
 def _shade(scene, drive, rays, length, depth, hit, pixel):
-    """Returns the colours `[3 r]` of what the rays hit."""
+    """Returns the colours `[3 r]` at the first hits of the rays."""
     dx, dy, dz = rays
     footprint = depth * length * pixel
     on_ground = _ground(scene, drive, rays, depth, length, footprint)
@@ -293,7 +292,7 @@ def _ground(scene, drive, rays, depth, length, footprint):
         edge = jnp.sqrt(off_x * off_x + off_z * off_z) - half_width
         main_edge, side_edge, which = state
         better = edge < jnp.minimum(main_edge, side_edge)
-        # Inside the route's carriageway the route decides, elsewhere the nearest.
+        # On the carriageway of the route the route wins, elsewhere the nearest street.
         is_main = main > 0
         takes = jnp.where(is_main, (edge < 0) | better, better & (main_edge > 0))
         takes = takes & jnp.where(is_main, edge < main_edge, edge < side_edge)

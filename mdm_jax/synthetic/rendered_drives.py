@@ -1,16 +1,14 @@
-"""Synthetic drives: textured streets with moving cars, and everything true about them.
+"""Synthetic drives: textured streets with moving cars and exact ground truth.
 
-The embedded default data. A drive is a recording with exact depth, intrinsics, camera
-and object poses and instance labels; from these follow egomotion, object motion and
-optical flow (see recording). It is determined by its seed: bitwise on one machine, and
-frame i does not depend on how many frames follow.
+This is the built-in data set. A drive is a recording with exact depth, intrinsics,
+camera and object poses and instance labels, which determine egomotion, object motion
+and optical flow (`recording.arrays`). The seed determines a drive: bitwise on one
+machine, and frame i does not depend on the number of frames.
 
 A camera 1.4 to 1.8 m above the road drives 0.8 to 1.3 m per frame (less in sharp bends)
-through streets of varied width, buildings, trees and parked cars, behind a car that
-keeps its distance, past oncoming, crossing and turning cars; in between it stands still
-or only turns. See synthetic_route, synthetic_world, synthetic_camera and synthetic_traffic
-for what is where, synthetic_scene, synthetic_render and synthetic_textures for how it
-looks.
+past buildings, trees and parked cars, behind a leading car, with oncoming, crossing and
+turning cars; sometimes it stands still or only rotates. Geometry: `streets`, `town`,
+`driving`, `traffic`. Appearance: `scene_tables`, `raycast`, `textures`.
 """
 
 from __future__ import annotations
@@ -47,10 +45,10 @@ def make_drives(
 
     Args:
         split: "train", "validation" or "test".
-        num_drives: drive i is the same for every number of drives.
+        num_drives: at least 1; drive i does not depend on it.
         num_frames: per drive.
-        size: height and width of the frames.
-        seed: another seed gives other towns in every split.
+        size: (height, width) of the frames.
+        seed: of all splits.
 
     Raises:
         ValueError: an argument is out of range.
@@ -68,8 +66,8 @@ def make_drives(
             name=f"synthetic_{split}_{index}",
         )
 
-    first = drive(0)  # Compiles what the others use.
-    # One town is laid out while another is rendered.
+    first = drive(0)  # Compiles the renderer before several threads need it.
+    # One town is generated while another is rendered.
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
         return [first, *pool.map(drive, range(1, num_drives))]
 
@@ -81,14 +79,14 @@ def make_drive(
     size: tuple[int, int] = (64, 208),
     name: str | None = None,
 ) -> Recording:
-    """Returns one drive, with all truth about it.
+    """Returns one drive with its ground truth.
 
     Args:
-        seed: non-negative integers that determine everything.
-        num_frames: at least 1. A very long drive passes more than 255 cars, which
-            8-bit labels cannot name: several shorter drives are better data, too.
-        size: height and width, at least 8. Wide images suit a street.
-        name: of the recording; by default made from the seed.
+        seed: non-negative integers.
+        num_frames: at least 1. A very long drive passes more cars than there are 8-bit
+            labels; several shorter drives are more varied anyway.
+        size: (height, width), at least 8. Wide images suit a street.
+        name: of the recording; derived from the seed by default.
 
     Raises:
         ValueError: an argument is out of range, or the drive passes too many cars.
@@ -100,7 +98,6 @@ def make_drive(
         raise ValueError(f"num_frames expects at least 1, got {num_frames}")
     if len(size) != 2 or min(size) < 8:
         raise ValueError(f"size expects (height, width) of at least 8, got {size!r}")
-    _height, _width = size
     rng = np.random.default_rng([*seeds, 0])
     half_view = math.radians(rng.uniform(60, 70)) / 2
     intrinsics = _intrinsics(half_view, size)
@@ -108,11 +105,11 @@ def make_drive(
     length = driving.route_length(num_frames)
     world = town.make_world(seeds, length=length)
     camera = driving.drive_camera(seeds, world.route, num_frames=num_frames)
-    tracks = traffic.make_traffic(seeds, world, camera)
+    cars = traffic.make_traffic(seeds, world, camera)
     poses = camera.world_from_camera[driving.LEAD_IN :][:num_frames]
-    scenes = _scenes(world, tracks, poses, half_view)
+    scenes = _scenes(world, cars, poses, half_view)
     image = _render(scenes, drive, intrinsics, size)
-    labels, cars = _relabel(image.labels)
+    labels, visible = _relabel(image.labels)
     return Recording(
         name=name or "synthetic_" + "_".join(str(part) for part in seeds),
         frames=image.frames,
@@ -120,7 +117,7 @@ def make_drive(
         depth=image.depth,
         world_from_camera=poses,
         instance_labels=labels,
-        world_from_object=_object_poses(world, tracks, cars, num_frames),
+        world_from_object=_object_poses(world, cars, visible, num_frames),
     )
 
 
@@ -162,7 +159,7 @@ def _intrinsics(half_view, size):
 
 
 def _palette(rng):
-    """Colours of ground and sky, and a seed for their grain."""
+    """Returns the colours of ground and sky, and a seed for their grain."""
 
     def grey(low, high, warmth=0.03):
         value = rng.uniform(low, high)
@@ -181,7 +178,7 @@ def _palette(rng):
     return {key: np.asarray(value, np.float32) for key, value in palette.items()}
 
 
-def _scenes(world, tracks, poses, half_view):
+def _scenes(world, cars, poses, half_view):
     """Returns the render tables of all frames, stacked."""
     parked = [
         primitives.place_car(car, *pose)
@@ -191,9 +188,9 @@ def _scenes(world, tracks, poses, half_view):
     scenes = []
     for frame, pose in enumerate(poses):
         moving = [
-            primitives.place_car(track.car, *track.poses[frame - track.start])
-            for track in tracks
-            if 0 <= frame - track.start < len(track.poses)
+            primitives.place_car(moving.car, *moving.poses[frame - moving.start])
+            for moving in cars
+            if 0 <= frame - moving.start < len(moving.poses)
         ]
         scenes.append(
             scene_tables.cull(
@@ -208,7 +205,7 @@ def _scenes(world, tracks, poses, half_view):
 
 
 def _render(scenes, drive, intrinsics, size):
-    """Renders a fixed number of frames per call, calls side by side on the cores."""
+    """Renders scenes in calls of a fixed number of frames, several calls in parallel."""
     num_frames = len(scenes.place)
     starts = range(0, num_frames, _FRAMES_PER_CALL)
 
@@ -220,7 +217,7 @@ def _render(scenes, drive, intrinsics, size):
         kept = num_frames - start
         return raycast.Image(*(field[:kept] for field in image))
 
-    first = call(0)  # compiles once, before the others need it
+    first = call(0)  # Compiles before several threads need it.
     workers = min(os.cpu_count() or 1, 8)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         images = [first, *pool.map(call, starts[1:])]
@@ -228,10 +225,10 @@ def _render(scenes, drive, intrinsics, size):
 
 
 def _relabel(labels):
-    """Numbers the cars in order of appearance, so that 255 go far.
+    """Renumbers the visible cars in order of appearance, so that 8 bits suffice.
 
     Returns:
-        uint8 labels, and the renderer's label of each new one.
+        uint8 labels, and the renderer's label of each of them.
     """
     cars, new_label = [], {0: 0}
     result = np.zeros(labels.shape, np.uint8)
@@ -252,19 +249,18 @@ def _relabel(labels):
     return result, cars
 
 
-def _object_poses(world, tracks, cars, num_frames):
+def _object_poses(world, cars, visible, num_frames):
     """Returns world_from_object `[n k 4 4]`; a car's axes are right, down, forward."""
-    places = np.full((num_frames, len(cars), 3), np.nan)
-    for index, label in enumerate(cars):
+    places = np.full((num_frames, len(visible), 3), np.nan)
+    for index, label in enumerate(visible):
         if label <= len(world.parked_cars):
             places[:, index] = world.parked[label - 1]
             continue
-        track = tracks[label - 1 - len(world.parked_cars)]
-        first, last = max(track.start, 0), track.start + len(track.poses)
-        last = min(last, num_frames)
-        places[first:last, index] = track.poses[
-            first - track.start : last - track.start
-        ]
+        moving = cars[label - 1 - len(world.parked_cars)]
+        first = max(moving.start, 0)
+        last = min(moving.start + len(moving.poses), num_frames)
+        poses = moving.poses[first - moving.start : last - moving.start]
+        places[first:last, index] = poses
     x, z, heading = np.moveaxis(places, -1, 0)
     cos, sin = np.cos(heading), np.sin(heading)
     zero = np.where(np.isnan(x), np.nan, 0.0)

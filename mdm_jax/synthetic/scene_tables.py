@@ -1,8 +1,8 @@
-"""What the camera may see in one frame, as tables of fixed size.
+"""The primitives in view of one frame, as tables of fixed size.
 
-The tables hold the primitives nearest to the camera in its field of view, padded to a
-fixed number so that the renderer is never retraced, in coordinates relative to the
-camera so that float32 suffices.
+The tables hold the nearest primitives in the field of view. They are padded to a fixed
+number, so that the renderer is compiled once, and relative to the camera, so that
+float32 is precise enough.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import numpy as np
 NUM_BOXES = 96
 NUM_ROUNDS = 40
 NUM_SEGMENTS = 40
-_REACH = 150.0  # metres; what is farther is not drawn
+_REACH = 150.0  # metres; farther primitives are not drawn
 
 
 class Scene(NamedTuple):
-    """What the camera may see in one frame; a leading frame axis is allowed.
+    """The primitives in view of one frame; a leading frame axis is allowed.
 
     Attributes:
         camera: `[3 3]`, world_from_camera rotation.
         place: `[3]`, camera x, height above ground and z in the world.
         boxes: `[m 9]`: camera in the box's frame (right, up, forward), cosine and sine
             of its yaw, half width, height, half length, taper.
-        box_looks: `[m 12]`, appearance columns of synthetic_primitives.
+        box_looks: `[m 12]`, appearance columns of `primitives`.
         rounds: `[m 8]`: x, up and z of the centre from the camera, radius, half height,
             roundness, cosine and sine of the heading.
         round_looks: `[m 12]`.
         segments: `[m 10]` like `Route.segments`, relative to the camera.
-        counts: int32 `[3]`, how many boxes, rounds and segments are no padding.
+        counts: int32 `[3]`, numbers of boxes, rounds and segments without padding.
     """
 
     camera: np.ndarray
@@ -54,7 +54,7 @@ def cull(
     """Returns the nearest primitives in view, padded to a fixed number.
 
     Args:
-        boxes, rounds: `[n 20]`, tables of synthetic_primitives.
+        boxes, rounds: `[n 20]`, tables of `primitives`.
         segments: `[n 10]`, chords of the streets.
         world_from_camera: `[4 4]`.
         half_view: half the horizontal field of view, radians.
@@ -62,7 +62,7 @@ def cull(
     eye = world_from_camera[:3, 3]
     ahead = world_from_camera[[0, 2], 2]
     ahead = ahead / np.linalg.norm(ahead)
-    angle = half_view + 0.06  # pitch and roll turn the image's corners outwards
+    angle = half_view + 0.06  # Pitch and roll move the image corners outwards.
 
     def nearest(x, z, radius, limit):
         offset = np.stack([x - eye[0], z - eye[2]], axis=-1)
@@ -97,7 +97,7 @@ def cull(
     chord[:, [0, 2]] -= eye[0]
     chord[:, [1, 3]] -= eye[2]
     chord[:, 4] %= 6000.0  # keeps float32 precise; a multiple of all pattern periods
-    # Padding never hits: a box of negative length, a disc far away, a distant street.
+    # Padding is never hit: a box of negative length, a far ball, a far street.
     void_box = [0, 0, 0, 1, 0, 1, 1, -1e6, 0]
     void_round = [0, -1e5, 0, 0.01, 0.01, 1, 1, 0]
     void_chord = [1e6, 1e6, 1e6 + 1, 1e6, 0, 3, 2, 0, 0, 0]

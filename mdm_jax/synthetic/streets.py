@@ -4,8 +4,8 @@ World frame: x right, y down, z forward, in metres, ground at y = 0. A heading i
 angle of a direction in the ground plane from +z towards +x. Positions on the route are
 arc lengths `s`; lateral offsets are positive to the right.
 
-The route is a chain of legs, each a straight followed by a bend. Leg i depends on the
-seed and the legs before it only, so a longer route begins like a shorter one.
+The route is a chain of legs, each a straight followed by a bend. Leg i depends only on
+the seed and the legs before it, so a longer route begins like a shorter one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _STYLES = ("city", "suburb", "open")
 
 @dataclasses.dataclass(frozen=True)
 class Leg:
-    """A straight, then a bend, of one street.
+    """A straight followed by a bend.
 
     Attributes:
         start, bend_start, end: arc lengths.
@@ -31,8 +31,8 @@ class Leg:
         radius: of the bend.
         half_width: of the carriageway.
         sidewalk: width of each sidewalk.
-        parking: cars are parked along the kerb (left, right).
-        style: what stands along the street, one of "city", "suburb", "open".
+        parking: whether cars are parked along the kerb (left, right).
+        style: of the surroundings, "city", "suburb" or "open".
     """
 
     start: float
@@ -48,7 +48,7 @@ class Leg:
 
     @property
     def lane_offset(self) -> float:
-        """Distance of both lane centres from the middle of the carriageway."""
+        """Distance of either lane centre from the middle of the carriageway."""
         return (self.half_width - (2.1 if any(self.parking) else 0.0)) / 2
 
     @property
@@ -58,7 +58,7 @@ class Leg:
 
 @dataclasses.dataclass(frozen=True)
 class SideStreet:
-    """A straight street that leaves the route at arc length `s` and ends blind."""
+    """A straight dead-end street that leaves the route at arc length `s`."""
 
     s: float
     x: float
@@ -85,9 +85,8 @@ class Route:
         legs: in order.
         side_streets: in order of arc length.
         samples: `[m 3]`, x, z and heading every 0.25 m.
-        segments: `[n 10]`, the same as chords for the renderer: ax, az, bx, bz, arc
-            length at a, half width, sidewalk, leg, main (1 or 0 for side streets),
-            style.
+        segments: `[n 10]`, all streets as chords for the renderer: ax, az, bx, bz, arc
+            length at a, half width, sidewalk, leg, main (0 for side streets), style.
     """
 
     legs: tuple[Leg, ...]
@@ -96,7 +95,7 @@ class Route:
     segments: np.ndarray
 
     def at(self, s, lateral=0.0) -> np.ndarray:
-        """Returns x, z, heading `[* 3]` at arc lengths s and lateral offsets."""
+        """Returns x, z and heading `[* 3]` at arc lengths and lateral offsets."""
         s = np.asarray(s, np.float64)
         grid = np.arange(len(self.samples)) * _STEP
         x, z, heading = (np.interp(s, grid, column) for column in self.samples.T)
@@ -105,7 +104,7 @@ class Route:
         return np.stack([x, z, heading], axis=-1)
 
     def lane_offset(self, s) -> np.ndarray:
-        """Returns the lane centre's offset, blended over 20 m where streets change."""
+        """Returns the offset of the lane centre, blended over 20 m between legs."""
         knots, values = [0.0], [self.legs[0].lane_offset]
         for before, after in zip(self.legs, self.legs[1:]):
             knots += [before.end - 10.0, before.end + 10.0]
@@ -117,16 +116,17 @@ class Route:
         return self.legs[min(int(np.searchsorted(ends, s)), len(ends) - 1)]
 
     def clearance(self, points: np.ndarray, legs: range | None = None) -> np.ndarray:
-        """Returns the distance of points `[n 2]` (x, z) to the nearest carriageway.
+        """Returns the distance of points `[n 2]` (x, z) from the nearest carriageway.
 
-        Negative on it. Streets of other `legs` are ignored.
+        The distance is negative on a carriageway. `legs` limits the search to the
+        streets of these legs.
         """
         segments = self.segments
         if legs is not None:
             leg = segments[:, 7]
             segments = segments[(leg >= legs.start) & (leg < legs.stop)]
-        # Only segments about as near to the points' middle as the nearest one is can be
-        # the nearest to any of them.
+        # A segment much farther from the middle of the points than the nearest segment
+        # cannot be the nearest one to any point.
         middle = points.mean(axis=0)
         reach = np.sqrt(np.max(np.sum((points - middle) ** 2, axis=-1)))
         from_middle = _distances(middle[None], segments)[0]
@@ -135,7 +135,7 @@ class Route:
 
 
 def _distances(points: np.ndarray, segments: np.ndarray) -> np.ndarray:
-    """Returns how far points are from each carriageway, metres, negative on it, `[n m]`.
+    """Returns the distances `[n m]` of points from carriageways, negative on them.
 
     Args:
         points: (x, z) in the world, `[n 2]`.
@@ -172,7 +172,7 @@ def _make_legs(seed, length):
         bend = math.pi / 2 if sharp else math.radians(rng.uniform(15, 55))
         bend *= rng.choice([-1, 1])
         if abs(heading + bend) > math.radians(95):
-            bend = -bend  # The route never turns back, so it never meets itself.
+            bend = -bend  # Never back, so that the route does not meet itself.
         style = _STYLES[rng.choice(3, p=[0.45, 0.4, 0.15])]
         half_width = rng.uniform(2.9, 6.5)
         parking = rng.random(2) < 0.6
@@ -229,7 +229,7 @@ def _side_streets(seed, route, index, leg):
         for side in sides:
             add(s, leg.heading + side * math.pi / 2, side)
         s += rng.uniform(35, 60)
-    # At a sharp bend the street may go straight on, or it ends there (a T-junction).
+    # At a sharp bend, a side street may go straight on; otherwise it is a T-junction.
     if leg.is_sharp and rng.random() < 0.4:
         add(leg.bend_start, leg.heading, 0)
     return streets

@@ -1,9 +1,9 @@
-"""Colours of synthetic surfaces, as functions of coordinates fixed to the surface.
+"""Colours of synthetic surfaces, as functions of coordinates on the surface.
 
 Grain is value noise with equal energy in every octave (a 1/f spectrum, like natural
-images). Octaves finer than a pixel's footprint on the surface fade away, and patterns
-(windows, markings) are averaged over the footprint, so that a surface keeps its colour
-from frame to frame. All arrays are flat, one entry per ray; colours are `[3 r]`.
+images). Octaves finer than the footprint of a pixel on the surface fade out, and
+patterns (windows, markings) are averaged over the footprint, so that a surface keeps
+its colour from frame to frame. All arrays have one entry per ray; colours are `[3 r]`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LONGEST = 8.0  # metres
 
 
 def _hash(x: Array, y: Array, seed: Array) -> Array:
-    """Returns 32 well mixed bits of two int32 and a uint32."""
+    """Returns 32 pseudo-random bits from two int32 and a uint32."""
     value = x.astype(jnp.uint32) * jnp.uint32(0x9E3779B1)
     value = value ^ (y.astype(jnp.uint32) * jnp.uint32(0x85EBCA77)) ^ seed
     value = (value ^ (value >> 15)) * jnp.uint32(0x2C1B3C6D)
@@ -38,7 +38,7 @@ def grain(
     seed: UInt32[Array, " r"],
     footprint: Float[Array, " r"],
 ) -> tuple[Float[Array, " r"], Float[Array, " r"]]:
-    """Returns two independent 1/f noises of about unit deviation.
+    """Returns two independent 1/f noises of about unit standard deviation.
 
     Args:
         u, v: surface coordinates, metres.
@@ -77,9 +77,9 @@ def grain(
 def stripes(
     x: Float[Array, " r"], period, share, width: Float[Array, " r"]
 ) -> Float[Array, " r"]:
-    """Returns how much of `[x - width/2, x + width/2]` lies in periodic stripes.
+    """Returns the fraction of `[x - width/2, x + width/2]` that periodic stripes cover.
 
-    Stripes fill `[0, share * period]` of every period.
+    Stripes cover `[0, share * period]` of every period.
     """
     width = jnp.maximum(width, 1e-3)
 
@@ -94,7 +94,7 @@ def stripes(
 def inside(
     x: Float[Array, " r"], low, high, width: Float[Array, " r"]
 ) -> Float[Array, " r"]:
-    """Returns how much of `[x - width/2, x + width/2]` lies in `[low, high]`."""
+    """Returns the fraction of `[x - width/2, x + width/2]` inside `[low, high]`."""
     width = jnp.maximum(width, 1e-3)
     top = jnp.minimum(x + width / 2, high)
     return jnp.clip((top - jnp.maximum(x - width / 2, low)) / width, 0.0, 1.0)
@@ -120,10 +120,10 @@ def surface(
     footprint_u: Array,
     footprint_v: Array,
 ) -> Float[Array, "3 r"]:
-    """Returns the colours `[3 r]` of boxes and round things, before shading.
+    """Returns the unshaded colours `[3 r]` of boxes and round primitives.
 
     Args:
-        look: appearance columns of synthetic_primitives, one entry per ray; colours `[3 r]`.
+        look: appearance columns of `primitives`, one entry per ray; colours `[3 r]`.
         u, v: horizontal and vertical coordinates on the surface, metres.
         face: 0 left or right, 1 front, 2 back, 3 top.
         footprint_u, footprint_v: size of a pixel along them.
@@ -149,13 +149,13 @@ def surface(
 
 
 def _windows(look, base, u, v, face, wide, high):
-    """Rows of windows, each with its own glass; no two buildings have the same grid."""
+    """Returns a facade with rows of windows, whose brightness varies."""
     across, up = look["cell_u"], look["cell_v"]
     seed = look["seed"].astype(jnp.uint32) + jnp.uint32(77)
     column = jnp.floor(u / across).astype(jnp.int32)
     row = jnp.floor(v / up).astype(jnp.int32)
     own = _unit(_hash(column, row, seed))
-    # Where a pixel spans several windows all have the same glass.
+    # Windows smaller than a pixel all look the same.
     own = own * jnp.clip(2.0 - wide / across * 2.0, 0.0, 1.0)
     share = 0.42 + 0.2 * _unit(_hash(face, face, seed))
     glass = stripes(u - 0.25 * across, across, share, wide)
@@ -171,7 +171,7 @@ def _windows(look, base, u, v, face, wide, high):
 
 
 def _car_body(look, base, u, v, face, wide, high):
-    """Wheels, sills and doors; lamps, bumper and plate in front and behind."""
+    """Returns flanks with wheels, sills and doors; ends with lamps, bumper and plate."""
     length = look["cell_u"]
     from_axle = jnp.abs(u) - 0.31 * length
     radius = jnp.sqrt(jnp.square(from_axle) + jnp.square(v - 0.3))
@@ -197,7 +197,7 @@ def _car_body(look, base, u, v, face, wide, high):
 
 
 def _car_cabin(look, base, u, v, face, wide, high, light):
-    """Windows all round under a painted roof."""
+    """Returns windows on all sides, under a painted roof."""
     height, half = look["cell_v"], look["cell_u"] / 2
     edge = jnp.where(face == 0, half - 0.2 - 0.6 * v, 0.72)
     glass = inside(jnp.abs(u), -1.0, edge, wide) * inside(v, 0.06, height - 0.1, high)
@@ -212,10 +212,10 @@ def ground(place: dict[str, Array], drive: dict[str, Array]) -> Float[Array, "3 
 
     Args:
         place: per ray: x, z (world), view_x, view_z (unit vector in the ground plane),
-            near, far (pixel footprint across and along it), and of the streets there:
+            near, far (pixel footprint across and along it), and of the nearest street:
             edge (distance from the carriageway, negative on it), main_edge, side_edge
-            (the same of the route and of side streets alone), middle (distance from the
-            route's middle), s, along_x, along_z, half_width, sidewalk.
+            (likewise of the route and of side streets alone), middle (distance from the
+            middle of the route), s, along_x, along_z, half_width, sidewalk.
         drive: palette of the drive, colours `[3]`, and a seed.
     """
     x, z, edge = place["x"], place["z"], place["edge"]
@@ -259,7 +259,7 @@ def ground(place: dict[str, Array], drive: dict[str, Array]) -> Float[Array, "3 
 def sky(
     x: Array, y: Array, z: Array, pixel: Array, drive: dict[str, Array]
 ) -> Float[Array, "3 r"]:
-    """Returns the colours `[3 r]` of clouds and far hills in a direction (unit, y down)."""
+    """Returns the colours `[3 r]` of clouds and far hills in unit directions, y down."""
     azimuth = jnp.arctan2(x, z)
     up = jnp.arcsin(jnp.clip(-y, -1.0, 1.0))
     seed = jnp.full(x.shape, 5, jnp.uint32) + drive["seed"].astype(jnp.uint32)

@@ -1,4 +1,4 @@
-"""What stands along the streets: buildings, walls, hedges, trees, poles, parked cars."""
+"""The static objects along the streets: buildings, fences, trees, poles, parked cars."""
 
 from __future__ import annotations
 
@@ -10,17 +10,43 @@ import numpy as np
 
 from mdm_jax.synthetic import primitives, streets
 
+_BARK = primitives.Palette(primitives.WALL, (0.05, 0.1), (0.2, 0.5), (0.15, 0.4), 0.6)
+_LEAVES = primitives.Palette(
+    primitives.FOLIAGE, (0.12, 0.36), (0.3, 0.75), (0.2, 0.6), 0.7
+)
+_HEDGE = primitives.Palette(
+    primitives.FOLIAGE, (0.2, 0.36), (0.3, 0.7), (0.4, 0.75), 0.5
+)
+_FENCE = primitives.Palette(primitives.WALL, (0, 1), (0, 0.4), (0.4, 0.75), 0.5)
+_POST = primitives.Palette(primitives.WALL, (0, 1), (0, 0.3), (0.2, 0.7), 0.5)
+_SIGN = primitives.Palette(primitives.WALL, (0, 1), (0.5, 1), (0.6, 0.95), 0.5)
+_ROOF = primitives.Palette(primitives.ROOF, (-0.05, 0.08), (0.1, 0.6), (0.2, 0.5), 0.35)
+
+# Metres between street and buildings, between buildings, and between trees.
+_SETBACK = {"city": (0.2, 2.0), "suburb": (2.5, 9.0), "open": (6.0, 22.0)}
+_GAP = {"city": (0.0, 3.0), "suburb": (2.0, 9.0), "open": (15.0, 50.0)}
+_SPACING = {"city": (14, 40), "suburb": (8, 25), "open": (6, 22)}
+_FENCE_PROBABILITY = {"city": 0.15, "suburb": 0.6, "open": 0.5}
+
+# Where the ground under a box is checked, in units of its half width and half length.
+_ACROSS, _ALONG = (
+    grid.reshape(-1, 1)
+    for grid in np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9))
+)
+# Only the most recent boxes can be near a new one.
+_NEWEST = 150
+
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """A street with everything in it that does not move.
+    """The streets and all static objects.
 
     Attributes:
         route: the streets.
-        boxes: `[n 20]`, parked cars not included.
+        boxes: `[n 20]`, without the parked cars.
         rounds: `[n 20]`.
         parked: `[n 3]`, x, z and heading of the parked cars.
-        parked_cars: their shapes, labels counting from 1.
+        parked_cars: their shapes, with labels from 1.
     """
 
     route: streets.Route
@@ -33,31 +59,27 @@ class World:
 def make_world(seed: Sequence[int], *, length: float) -> World:
     """Returns a world whose first `length` metres do not depend on `length`."""
     route = streets.make_route(seed, length=length + 600.0)
-    builder = _Builder(route)
+    site = _Site(route)
     for index, leg in enumerate(route.legs):
         if leg.start > length + 250.0:
             break
-        _furnish_leg(builder, np.random.default_rng([*seed, 3, index]), index, leg)
+        builder = _LegBuilder(site, np.random.default_rng([*seed, 3, index]), index)
+        builder.close_streets()
+        builder.park_cars()
+        for side in (-1, 1):
+            builder.line_side(side)
+            builder.plant_side(side)
     return World(
         route=route,
-        boxes=np.array(builder.boxes),
-        rounds=np.array(builder.rounds),
-        parked=np.array(builder.parked).reshape(-1, 3),
-        parked_cars=tuple(builder.parked_cars),
+        boxes=np.array(site.boxes),
+        rounds=np.array(site.rounds),
+        parked=np.array(site.parked).reshape(-1, 3),
+        parked_cars=tuple(site.parked_cars),
     )
 
 
-# A box's ground is looked at in these places, in halves of its width and length.
-_ACROSS, _ALONG = (
-    grid.reshape(-1, 1)
-    for grid in np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9))
-)
-# Only so many of the newest boxes can be near a new one.
-_NEWEST = 150
-
-
-class _Builder:
-    """Collects primitives and refuses those that stand in the way of others."""
+class _Site:
+    """Collects the primitives and keeps track of the ground that they occupy."""
 
     def __init__(self, route):
         self.route = route
@@ -66,8 +88,9 @@ class _Builder:
         self._centers = np.zeros((0, 2))
         self._reaches = np.zeros(0)
 
-    def try_box(self, leg, x, z, yaw, half_width, half_length, margin=1.0):
-        """Reserves ground for a box; False where it is taken."""
+    def reserve(self, leg, place, half_width, half_length, margin=1.0):
+        """Reserves the ground of a box at `(x, z, yaw)`; False if it is occupied."""
+        x, z, yaw = place
         right = np.array([math.cos(yaw), -math.sin(yaw)])
         forward = np.array([math.sin(yaw), math.cos(yaw)])
         points = np.array([x, z]) + (_ACROSS * half_width) * right[None]
@@ -85,16 +108,19 @@ class _Builder:
         self._reaches = np.append(self._reaches, reach)[-_NEWEST:]
         return True
 
-    def box(self, x, base, z, yaw, half_width, height, half_length, taper, look):
-        row = [x, base, z, yaw, half_width, height, half_length, taper, *look, 0]
-        self.boxes.append(row)
+    def box(self, place, base, size, look, taper=0.0):
+        """Adds a box at `(x, z, yaw)` of `(half width, height, half length)`."""
+        x, z, yaw = place
+        self.boxes.append([x, base, z, yaw, *size, taper, *look, 0])
 
-    def round(self, x, centre, z, radius, half_height, roundness, heading, look):
-        row = [x, centre, z, radius, half_height, roundness, heading, 0, *look, 0]
-        self.rounds.append(row)
+    def round(self, place, centre, size, roundness, look):
+        """Adds a round object at `(x, z, heading)` of `(radius, half height)`."""
+        x, z, heading = place
+        self.rounds.append([x, centre, z, *size, roundness, heading, 0, *look, 0])
 
 
 def _overlap(a, b):
+    """Returns whether two rectangles overlap, by the separating axis theorem."""
     offset = b[0] - a[0]
     for axis in (a[1], a[2], b[1], b[2]):
         extent = sum(
@@ -106,216 +132,161 @@ def _overlap(a, b):
     return True
 
 
-def _furnish_leg(builder, rng, index, leg):
-    _close_streets(builder, rng, index, leg)
-    _park_cars(builder, rng, index, leg)
-    for side in (-1, 1):
-        _line_side(builder, rng, index, leg, side)
-        _plant_side(builder, rng, index, leg, side)
+class _LegBuilder:
+    """Places the objects along one leg of the route."""
 
+    def __init__(self, site, rng, index):
+        self.site, self.rng, self.index = site, rng, index
+        self.route, self.leg = site.route, site.route.legs[index]
 
-def _close_streets(builder, rng, index, leg):
-    """Buildings across the blind ends of streets and behind T-junctions."""
-    route = builder.route
-    for street in route.side_streets:
-        if street.leg == index:
-            x, z = street.point(street.length + rng.uniform(8, 14))
-            _building(builder, rng, index, leg, x, z, street.heading, 6, 14)
-    if leg.is_sharp:
-        ahead = leg.radius + leg.half_width + leg.sidewalk + rng.uniform(6.5, 10)
-        x, z, _ = route.at(leg.bend_start)
-        x, z = x + ahead * math.sin(leg.heading), z + ahead * math.cos(leg.heading)
-        _building(builder, rng, index, leg, x, z, leg.heading, 5, rng.uniform(8, 16))
+    def close_streets(self):
+        """Places buildings across dead ends and behind T-junctions."""
+        rng, leg = self.rng, self.leg
+        for street in self.route.side_streets:
+            if street.leg == self.index:
+                x, z = street.point(street.length + rng.uniform(8, 14))
+                self._building((x, z, street.heading), 6, 14)
+        if leg.is_sharp:
+            ahead = leg.radius + leg.half_width + leg.sidewalk + rng.uniform(6.5, 10)
+            x, z, _ = self.route.at(leg.bend_start)
+            x, z = x + ahead * math.sin(leg.heading), z + ahead * math.cos(leg.heading)
+            self._building((x, z, leg.heading), 5, rng.uniform(8, 16))
 
+    def park_cars(self):
+        """Parks cars along the kerb, and in front of buildings with a setback."""
+        rng, leg = self.rng, self.leg
+        for side, parking in zip((-1, 1), leg.parking):
+            s = leg.start + rng.uniform(4, 14)
+            while s < leg.bend_start:
+                turn = 0.0 if side > 0 else math.pi
+                if parking:
+                    x, z, heading = self.route.at(s, side * (leg.half_width - 1.0))
+                    streets_near = (abs(t.s - s) for t in self.route.side_streets)
+                    free = all(distance > 10 for distance in streets_near)
+                else:
+                    lateral = leg.half_width + leg.sidewalk + rng.uniform(1.5, 5)
+                    x, z, heading = self.route.at(s, side * lateral)
+                    turn = rng.choice([turn, math.pi / 2, -math.pi / 2])
+                    turn += rng.normal(0, 0.1)
+                    free = leg.style != "city" and rng.random() < 0.7
+                # Kerb parking lies on the carriageway, at most 2 m from its edge.
+                margin = -2.1 if parking else 0.4
+                place = (x, z, heading + turn)
+                if free and self.site.reserve(self.index, place, 1.0, 2.3, margin):
+                    self.site.parked.append(list(place))
+                    car = primitives.make_car(rng, len(self.site.parked))
+                    self.site.parked_cars.append(car)
+                s += 5.2 + (rng.exponential(6) if parking else rng.uniform(8, 35))
 
-def _building(builder, rng, index, leg, x, z, yaw, half_length, half_width):
-    """A building whose forward axis is `yaw`; True if there was room for it."""
-    if not builder.try_box(index, x, z, yaw, half_width, half_length):
-        return False
-    floors = rng.uniform(3, 7) if leg.style == "city" else rng.uniform(1.2, 2.6)
-    height = floors * 3.0
-    cell = (rng.uniform(1.8, 4.0), rng.uniform(2.7, 3.4))
-    look = primitives.look(
-        rng,
-        primitives.FACADE if rng.random() < 0.85 else primitives.WALL,
-        hue=(-0.03, 0.17) if rng.random() < 0.75 else (0.5, 0.7),
-        saturation=(0.05, 0.55),
-        value=(0.35, 0.9),
-        contrast=rng.uniform(0.25, 0.5),
-        cell=cell,
-    )
-    builder.box(x, 0, z, yaw, half_width, height, half_length, 0.0, look)
-    if leg.style != "city" or rng.random() < 0.3:
-        roof = rng.uniform(1.8, 3.5)
-        half = min(half_width, half_length) + 0.3
-        turned = half_width < half_length
-        look = primitives.look(
-            rng,
-            primitives.ROOF,
-            hue=(-0.05, 0.08),
-            saturation=(0.1, 0.6),
-            value=(0.2, 0.5),
-            contrast=0.35,
-        )
-        builder.box(
-            x,
-            height,
-            z,
-            yaw + (math.pi / 2 if turned else 0.0),
-            max(half_width, half_length) + 0.3,
-            roof,
-            half,
-            0.97 * half / roof,
-            look,
-        )
-    return True
+    def line_side(self, side):
+        """Lines one side with buildings, and with fences or hedges between them."""
+        rng, leg = self.rng, self.leg
+        edge = leg.half_width + leg.sidewalk
+        fence = rng.random() < _FENCE_PROBABILITY[leg.style]
+        hedge, fence_height = rng.random() < 0.5, rng.uniform(0.7, 2.3)
+        s = leg.start + rng.uniform(0, 6)
+        while s < leg.end:
+            width, depth = rng.uniform(8, 22), rng.uniform(8, 13)
+            back = rng.uniform(*_SETBACK[leg.style])
+            for shrink in (1.0, 0.6, 0.35):
+                half_length = width * shrink / 2
+                lateral = side * (edge + back + depth / 2)
+                place = self.route.at(s + half_length, lateral)
+                if self._building(place, half_length, depth / 2):
+                    break
+            s += 2 * half_length
+            space = rng.uniform(*_GAP[leg.style])
+            # A fence also runs in front of buildings with a setback.
+            start = s - 2 * half_length if back > 2.0 else s
+            if fence:
+                self._fence(side, start, s + space, hedge, fence_height)
+            s += space
 
-
-def _line_side(builder, rng, index, leg, side):
-    """Buildings, with walls, hedges and fences in the gaps."""
-    route = builder.route
-    edge = leg.half_width + leg.sidewalk
-    setback = {"city": (0.2, 2.0), "suburb": (2.5, 9.0), "open": (6.0, 22.0)}[leg.style]
-    gap = {"city": (0.0, 3.0), "suburb": (2.0, 9.0), "open": (15.0, 50.0)}[leg.style]
-    fence = rng.random() < {"city": 0.15, "suburb": 0.6, "open": 0.5}[leg.style]
-    hedge, fence_height = rng.random() < 0.5, rng.uniform(0.7, 2.3)
-    s = leg.start + rng.uniform(0, 6)
-    while s < leg.end:
-        width, depth = rng.uniform(8, 22), rng.uniform(8, 13)
-        back = rng.uniform(*setback)
-        for shrink in (1.0, 0.6, 0.35):
-            half_length = width * shrink / 2
-            middle = s + half_length
-            x, z, heading = route.at(middle, side * (edge + back + depth / 2))
-            if _building(
-                builder, rng, index, leg, x, z, heading, half_length, depth / 2
-            ):
-                break
-        s += 2 * half_length
-        space = rng.uniform(*gap)
-        # A fence also runs in front of houses that stand back.
-        start = s - 2 * half_length if back > 2.0 else s
-        if fence:
-            _fence(
-                builder, rng, index, leg, side, start, s + space, hedge, fence_height
+    def plant_side(self, side):
+        """Places trees and lamp posts at the kerb and behind the sidewalk."""
+        rng, leg = self.rng, self.leg
+        s = leg.start + rng.uniform(0, 15)
+        while s < leg.end:
+            behind = rng.random() < 0.5 and leg.style != "city"
+            lateral = leg.half_width + (
+                leg.sidewalk + rng.uniform(1.5, 6) if behind else rng.uniform(0.5, 0.9)
             )
-        s += space
+            x, z, heading = self.route.at(s, side * lateral)
+            if self.site.reserve(self.index, (x, z, heading), 0.25, 0.25, 0.35):
+                seam = heading - side * math.pi / 2
+                if rng.random() < 0.6:
+                    self._tree((x, z, seam))
+                else:
+                    self._post((x, z, seam), heading)
+            s += rng.uniform(*_SPACING[leg.style])
 
+    def _building(self, place, half_length, half_width):
+        """Adds a building at `(x, z, yaw)`; returns whether there was room for it."""
+        rng, style = self.rng, self.leg.style
+        if not self.site.reserve(self.index, place, half_width, half_length):
+            return False
+        floors = rng.uniform(3, 7) if style == "city" else rng.uniform(1.2, 2.6)
+        height = floors * 3.0
+        cell = (rng.uniform(1.8, 4.0), rng.uniform(2.7, 3.4))
+        palette = primitives.Palette(
+            primitives.FACADE if rng.random() < 0.85 else primitives.WALL,
+            hue=(-0.03, 0.17) if rng.random() < 0.75 else (0.5, 0.7),
+            saturation=(0.05, 0.55),
+            value=(0.35, 0.9),
+            contrast=rng.uniform(0.25, 0.5),
+        )
+        look = primitives.look(rng, palette, cell=cell)
+        self.site.box(place, 0, (half_width, height, half_length), look)
+        if style != "city" or rng.random() < 0.3:
+            roof = rng.uniform(1.8, 3.5)
+            half = min(half_width, half_length) + 0.3
+            x, z, yaw = place
+            self.site.box(
+                (x, z, yaw + (math.pi / 2 if half_width < half_length else 0.0)),
+                height,
+                (max(half_width, half_length) + 0.3, roof, half),
+                primitives.look(rng, _ROOF),
+                taper=0.97 * half / roof,
+            )
+        return True
 
-def _fence(builder, rng, index, leg, side, start, end, hedge, height):
-    route = builder.route
-    while end - start > 1.5:
-        length = min(end - start, 8.0)
-        middle = start + length / 2
-        lateral = side * (leg.half_width + leg.sidewalk + 0.5)
-        x, z, heading = route.at(middle, lateral)
+    def _fence(self, side, start, end, hedge, height):
+        leg = self.leg
         thickness = 0.4 if hedge else 0.12
-        if builder.try_box(index, x, z, heading, thickness, length / 2 - 0.05, 0.9):
-            hue, saturation = ((0.2, 0.36), (0.3, 0.7)) if hedge else ((0, 1), (0, 0.4))
-            look = primitives.look(
-                rng,
-                primitives.FOLIAGE if hedge else primitives.WALL,
-                hue=hue,
-                saturation=saturation,
-                value=(0.4, 0.75),
-                contrast=0.5,
-            )
-            builder.box(x, 0, z, heading, thickness, height, length / 2 - 0.05, 0, look)
-        start += length
+        while end - start > 1.5:
+            length = min(end - start, 8.0)
+            lateral = side * (leg.half_width + leg.sidewalk + 0.5)
+            place = self.route.at(start + length / 2, lateral)
+            half_length = length / 2 - 0.05
+            if self.site.reserve(self.index, place, thickness, half_length, 0.9):
+                look = primitives.look(self.rng, _HEDGE if hedge else _FENCE)
+                self.site.box(place, 0, (thickness, height, half_length), look)
+            start += length
 
+    def _tree(self, place):
+        rng = self.rng
+        bark = primitives.look(rng, _BARK)
+        trunk = rng.uniform(1.6, 3.0)
+        radius = rng.uniform(0.12, 0.24)
+        self.site.round(place, trunk / 2, (radius, trunk / 2 + 0.5), 0, bark)
+        leaves = primitives.look(rng, _LEAVES)
+        x, z, heading = place
+        for _ in range(rng.integers(1, 4)):
+            radius, half_height = rng.uniform(0.9, 1.7), rng.uniform(1.0, 1.8)
+            dx, dz = rng.uniform(-0.8, 0.8, 2)
+            centre = trunk + half_height * rng.uniform(0.6, 1.1)
+            x, z = x + dx, z + dz
+            self.site.round((x, z, heading), centre, (radius, half_height), 1, leaves)
 
-def _plant_side(builder, rng, index, leg, side):
-    """Trees and lamp posts at the kerb and behind the sidewalk."""
-    route = builder.route
-    spacing = {"city": (14, 40), "suburb": (8, 25), "open": (6, 22)}[leg.style]
-    s = leg.start + rng.uniform(0, 15)
-    while s < leg.end:
-        behind = rng.random() < 0.5 and leg.style != "city"
-        lateral = leg.half_width + (
-            leg.sidewalk + rng.uniform(1.5, 6) if behind else rng.uniform(0.5, 0.9)
-        )
-        x, z, heading = route.at(s, side * lateral)
-        if builder.try_box(index, x, z, heading, 0.25, 0.25, 0.35):
-            if rng.random() < 0.6:
-                _tree(builder, rng, x, z, heading - side * math.pi / 2)
-            else:
-                _post(builder, rng, x, z, heading, side)
-        s += rng.uniform(*spacing)
-
-
-def _tree(builder, rng, x, z, heading):
-    bark = primitives.look(
-        rng,
-        primitives.WALL,
-        hue=(0.05, 0.1),
-        saturation=(0.2, 0.5),
-        value=(0.15, 0.4),
-        contrast=0.6,
-    )
-    trunk = rng.uniform(1.6, 3.0)
-    radius = rng.uniform(0.12, 0.24)
-    builder.round(x, trunk / 2, z, radius, trunk / 2 + 0.5, 0, heading, bark)
-    leaves = primitives.look(
-        rng,
-        primitives.FOLIAGE,
-        hue=(0.12, 0.36),
-        saturation=(0.3, 0.75),
-        value=(0.2, 0.6),
-        contrast=0.7,
-    )
-    for _ in range(rng.integers(1, 4)):
-        radius, half_height = rng.uniform(0.9, 1.7), rng.uniform(1.0, 1.8)
-        dx, dz = rng.uniform(-0.8, 0.8, 2)
-        centre = trunk + half_height * rng.uniform(0.6, 1.1)
-        x, z = x + dx, z + dz
-        builder.round(x, centre, z, radius, half_height, 1, heading, leaves)
-
-
-def _post(builder, rng, x, z, heading, side):
-    look = primitives.look(
-        rng,
-        primitives.WALL,
-        saturation=(0, 0.3),
-        value=(0.2, 0.7),
-        contrast=0.5,
-    )
-    height = rng.uniform(2.4, 7.0)
-    radius, seam = rng.uniform(0.06, 0.12), heading - side * math.pi / 2
-    builder.round(x, height / 2, z, radius, height / 2, 0, seam, look)
-    if height < 4.5:  # a sign
-        look = primitives.look(
-            rng,
-            primitives.WALL,
-            saturation=(0.5, 1),
-            value=(0.6, 0.95),
-            contrast=0.5,
-        )
-        half = rng.uniform(0.3, 0.55)
-        builder.box(x, height - 2 * half, z, heading, half, 2 * half, 0.13, 0, look)
-
-
-def _park_cars(builder, rng, index, leg):
-    """Cars along the kerb, and in front of houses that stand back."""
-    route = builder.route
-    for side, parking in zip((-1, 1), leg.parking):
-        s = leg.start + rng.uniform(4, 14)
-        while s < leg.bend_start:
-            turn = 0.0 if side > 0 else math.pi
-            if parking:
-                x, z, heading = route.at(s, side * (leg.half_width - 1.0))
-                free = all(abs(street.s - s) > 10 for street in route.side_streets)
-            else:
-                lateral = leg.half_width + leg.sidewalk + rng.uniform(1.5, 5)
-                x, z, heading = route.at(s, side * lateral)
-                turn = rng.choice([turn, math.pi / 2, -math.pi / 2])
-                turn += rng.normal(0, 0.1)
-                free = leg.style != "city" and rng.random() < 0.7
-            # Those at the kerb stand on the carriageway, at most 2 m from its edge.
-            margin = -2.1 if parking else 0.4
-            yaw = heading + turn
-            if free and builder.try_box(index, x, z, yaw, 1.0, 2.3, margin):
-                builder.parked.append([x, z, yaw])
-                builder.parked_cars.append(
-                    primitives.make_car(rng, len(builder.parked))
-                )
-            s += 5.2 + (rng.exponential(6) if parking else rng.uniform(8, 35))
+    def _post(self, place, heading):
+        rng = self.rng
+        look = primitives.look(rng, _POST)
+        height = rng.uniform(2.4, 7.0)
+        radius = rng.uniform(0.06, 0.12)
+        self.site.round(place, height / 2, (radius, height / 2), 0, look)
+        if height < 4.5:  # a sign
+            look = primitives.look(rng, _SIGN)
+            half = rng.uniform(0.3, 0.55)
+            x, z, _ = place
+            size = (half, 2 * half, 0.13)
+            self.site.box((x, z, heading), height - 2 * half, size, look)

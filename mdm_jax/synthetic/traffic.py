@@ -1,8 +1,7 @@
 """The moving cars of a synthetic town.
 
-They are of three kinds: one ahead that keeps its distance to the camera, from the side
-street where it turns in to the one where it turns off; oncoming ones; and those that
-cross or turn at side streets. No two touch.
+There are three kinds: leading cars, which stay ahead of the camera between two side
+streets; oncoming cars; and cars that cross or turn at side streets. No two cars touch.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from mdm_jax.synthetic import driving, primitives, town
 
 
 @dataclasses.dataclass(frozen=True)
-class Track:
-    """A moving car: its poses `[m 3]` (x, z, heading) from frame `start` on."""
+class MovingCar:
+    """A car with its poses `[m 3]` (x, z, heading) from frame `start` on."""
 
     car: primitives.Car
     start: int
@@ -29,8 +28,8 @@ def make_traffic(
     seed: Sequence[int],
     world: town.World,
     camera: driving.CameraPath,
-) -> list[Track]:
-    """Returns the moving cars, free of collisions."""
+) -> list[MovingCar]:
+    """Returns the moving cars, which never collide."""
     traffic = _Traffic(world, camera)
     _add_leading(np.random.default_rng([*seed, 6]), traffic)
     _add_oncoming(np.random.default_rng([*seed, 7]), traffic)
@@ -39,35 +38,36 @@ def make_traffic(
         streets.setdefault((street.leg, street.s), []).append(street)
     for index, group in enumerate(streets.values()):
         _add_at_junction(np.random.default_rng([*seed, 8, index]), traffic, group)
-    return traffic.tracks
+    return traffic.cars
 
 
 class _Traffic:
-    """Accepts tracks that hit neither each other, the camera, nor parked cars."""
+    """Collects cars that hit neither each other, the camera, nor parked cars."""
 
     def __init__(self, world, camera):
-        self.world, self.camera, self.tracks = world, camera, []
+        self.world, self.camera, self.cars = world, camera, []
 
     def frame_at(self, s):
-        """First frame in which the camera has come to arc length s."""
+        """Returns the first frame in which the camera has reached arc length s."""
         return int(np.searchsorted(self.camera.s, s)) - driving.LEAD_IN
 
-    def try_track(self, rng, start, poses, check_ends=True):
-        car = primitives.make_car(
-            rng, 1 + len(self.world.parked_cars) + len(self.tracks)
-        )
-        # Frames before the drive's beginning are never seen.
+    def add(self, rng, start, poses, check_ends=True):
+        """Adds a car if it hits nothing and, with `check_ends`, neither appears nor
+        disappears in view; returns whether it was added."""
+        label = 1 + len(self.world.parked_cars) + len(self.cars)
+        car = primitives.make_car(rng, label)
+        # Frames before the first of the camera's path are never visible.
         late = max(-driving.LEAD_IN - start, 0)
         start, poses = start + late, poses[late:]
         poses = poses[: max(len(self.camera.s) - driving.LEAD_IN - start, 0)]
         if len(poses) < 4 or self._collides(start, poses):
             return False
         if check_ends and (
-            (start > -driving.LEAD_IN and self._in_sight(start, poses[0]))
-            or self._in_sight(start + len(poses) - 1, poses[-1])
+            (start > -driving.LEAD_IN and self._in_view(start, poses[0]))
+            or self._in_view(start + len(poses) - 1, poses[-1])
         ):
             return False
-        self.tracks.append(Track(car, start, poses))
+        self.cars.append(MovingCar(car, start, poses))
         return True
 
     def _collides(self, start, poses):
@@ -84,7 +84,7 @@ class _Traffic:
         for pose in parked[near]:
             if _touch(discs, _discs(np.broadcast_to(pose, poses.shape)), 1.8):
                 return True
-        for other in self.tracks:
+        for other in self.cars:
             first = max(start, other.start)
             last = min(start + len(poses), other.start + len(other.poses))
             if first < last and _touch(
@@ -95,7 +95,7 @@ class _Traffic:
                 return True
         return False
 
-    def _in_sight(self, frame, pose):
+    def _in_view(self, frame, pose):
         index = frame + driving.LEAD_IN
         offset = pose[:2] - self.camera.place[index]
         bearing = math.atan2(offset[0], offset[1]) - self.camera.yaw[index]
@@ -107,7 +107,7 @@ class _Traffic:
 
 
 def _discs(poses):
-    """Two discs `[m 2 2]` that stand for a car."""
+    """Returns the centres `[m 2 2]` of two discs that approximate a car."""
     forward = np.stack([np.sin(poses[:, 2]), np.cos(poses[:, 2])], axis=-1)
     return poses[:, None, :2] + 1.2 * forward[:, None] * np.array([[-1.0], [1.0]])
 
@@ -118,7 +118,11 @@ def _touch(a, b, distance):
 
 
 def _follow(path, along):
-    """Returns poses at arc lengths of a path `[m 3]` (arc length, x, z); None outside."""
+    """Returns the poses at arc lengths `along` of a path `[m 3]` (arc length, x, z).
+
+    Arc lengths outside the path are dropped; the index of the first one inside is
+    returned as well.
+    """
     sigma, x, z = path.T
     inside = (along >= sigma[0]) & (along <= sigma[-1])
     if not inside.any():
@@ -136,7 +140,7 @@ def _follow(path, along):
 
 
 def _lane(route, start, end):
-    """Lane centres `[m 2]` along the route; driven backwards if end < start."""
+    """Returns lane centres `[m 2]` along the route; end < start drives backwards."""
     count = max(2, int(abs(end - start) / 0.5))
     s = np.linspace(start, end, count)
     side = 1.0 if end > start else -1.0
@@ -144,7 +148,7 @@ def _lane(route, start, end):
 
 
 def _street_lane(street, start, end):
-    """Lane centres `[m 2]` of a side street, by distance from the route."""
+    """Returns lane centres `[m 2]` of a side street, by distance from the route."""
     side = 1.0 if end > start else -1.0
     along = np.linspace(start, end, max(2, int(abs(end - start) / 0.5)))
     x, z = street.point(along, side * min(street.half_width, 3.4) / 2)
@@ -152,7 +156,7 @@ def _street_lane(street, start, end):
 
 
 def _join(first, second):
-    """Joins two lanes by a smooth curve."""
+    """Returns two lanes joined by a cubic Bezier curve."""
     a, b = first[-1], second[0]
     reach = 0.39 * np.linalg.norm(b - a)
     leave = (first[-1] - first[-2]) / np.linalg.norm(first[-1] - first[-2])
@@ -168,7 +172,7 @@ def _join(first, second):
 
 
 def _measured(points, origin_index, origin):
-    """Puts arc lengths before points, `origin` at the given point."""
+    """Returns points with a first column of arc lengths, `origin` at the given point."""
     step = np.linalg.norm(np.diff(points, axis=0), axis=-1)
     sigma = np.concatenate([np.zeros(1), np.cumsum(step)])
     sigma = sigma - sigma[origin_index] + origin
@@ -176,26 +180,26 @@ def _measured(points, origin_index, origin):
 
 
 def _mouth(route, street):
-    """Where turning begins: distances from the crossing, along route and street."""
+    """Returns where turns begin: distances from the crossing, on route and street."""
     along_street = route.leg_at(street.s).half_width + 3.5
     return street.half_width + 4.0, along_street
 
 
 def _add_leading(rng, traffic):
-    """Cars ahead of the camera, now and then, each for 40 to 150 metres.
+    """Adds cars ahead of the camera, one at a time, each for 40 to 150 metres.
 
-    One in three keeps exactly the camera's speed; the others close in and fall back.
+    One in three drives at exactly the speed of the camera; the gap of the others varies.
     """
     route, camera = traffic.world.route, traffic.camera
     turns = [street for street in route.side_streets if street.side != 0]
-    join = None  # there from the beginning
+    join = None  # The car leads from the first frame on.
     if rng.random() > 0.4:
         first_join = camera.s[0] + rng.uniform(20, 120)
         join = next((street for street in turns if street.s > first_join), None)
         if join is None:
             return
     while True:
-        gap = rng.uniform(13.0, 28.0)  # A second or two behind it.
+        gap = rng.uniform(13.0, 28.0)  # One or two seconds.
         sway = rng.uniform(1.0, 3.0) if rng.random() < 2 / 3 else 0.0
         wave = 2 * math.pi * camera.s / rng.uniform(30, 60) + rng.uniform(0, 6)
         along = camera.s + gap + sway * np.sin(wave)
@@ -216,7 +220,7 @@ def _add_leading(rng, traffic):
             origin = len(into) + 22
             points = _join(into, points)
         first, poses = _follow(_measured(points, origin, start), along)
-        traffic.try_track(rng, first - driving.LEAD_IN, poses, check_ends=False)
+        traffic.add(rng, first - driving.LEAD_IN, poses, check_ends=False)
         join_after = leave.s + rng.uniform(30, 200)
         following = [street for street in turns if street.s >= join_after]
         if not following:
@@ -225,6 +229,7 @@ def _add_leading(rng, traffic):
 
 
 def _add_oncoming(rng, traffic):
+    """Adds cars in the opposite lane of the route."""
     camera, route = traffic.camera, traffic.world.route
     meeting = -driving.LEAD_IN
     while True:
@@ -238,18 +243,18 @@ def _add_oncoming(rng, traffic):
         pose = route.at(s[keep], -route.lane_offset(s[keep]))
         pose[:, 2] += math.pi
         if keep.any():
-            traffic.try_track(rng, int(frames[keep][0]), pose)
+            traffic.add(rng, int(frames[keep][0]), pose)
 
 
 def _add_at_junction(rng, traffic, streets):
-    """Cars that cross the route, or turn into or out of it, ahead of the camera."""
+    """Adds cars that cross the route, or turn into or out of it, ahead of the camera."""
     route = traffic.world.route
     accepted = 0
     for _ in range(10):
         street = streets[rng.integers(len(streets))]
         off, street_off = _mouth(route, street)
         other = streets[-1 - streets.index(street)]
-        # The lane driven in from, and the lane driven out by.
+        # The lanes by which the car enters and leaves the junction.
         into = _street_lane(street, min(48.0, street.length - 5), street_off)
         ways = ["cross"] * 3 * (other is not street) + ["in"] * 2 + ["out"] * 2
         way = ways[rng.integers(len(ways))]
@@ -266,6 +271,6 @@ def _add_at_junction(rng, traffic, streets):
         arrival = traffic.frame_at(street.s - rng.uniform(9, 26))
         frames = np.arange(arrival - 110, arrival + 111)
         first, poses = _follow(path, rng.uniform(0.4, 0.9) * (frames - arrival))
-        accepted += traffic.try_track(rng, int(frames[first]), poses)
+        accepted += traffic.add(rng, int(frames[first]), poses)
         if accepted == 2:
             return
