@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mdm_jax.evaluation import trajectory_files
+from mdm_jax.files import fingerprint
 from mdm_jax.prediction import frame_files, frames, predict, scaling
 
 
@@ -88,14 +89,17 @@ def test_a_second_run_changes_nothing_and_other_maps_are_made_anew(run, write_fr
 
 
 def test_masks_that_changed_are_told_from_those_before(tmp_path):
+    def identity(masks):
+        return fingerprint.file_identities(predict._files(str(masks)))
+
     (tmp_path / "labels").mkdir()
     path = tmp_path / "labels" / "view_0.png"
     path.write_bytes(b"1")
-    before = predict._identity(predict._files(str(path.parent)))
-    assert before == predict._identity(predict._files(str(path.parent)))
+    before = identity(path.parent)
+    assert before == identity(path.parent)
     path.write_bytes(b"22")
-    assert before != predict._identity(predict._files(str(path.parent)))
-    assert predict._identity(predict._files("")) == []
+    assert before != identity(path.parent)
+    assert identity("") == []
 
 
 @pytest.mark.parametrize("inside", ["depth", "masks/of_mine"])
