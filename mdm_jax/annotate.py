@@ -25,9 +25,9 @@ import sys
 
 from absl import app, flags, logging
 
+from mdm_jax import sources
 from mdm_jax.annotation import all_clips, command_flags
 from mdm_jax.files import errors
-from mdm_jax.sources import footage as footage_lib
 from mdm_jax.visualize import instance_overview
 
 _INPUT = flags.DEFINE_string("input", None, "Frames: folder of images, video, or both.")
@@ -49,7 +49,7 @@ def main(argv: list[str]):
         raise app.UsageError("--input, --output and --masks must not be empty")
     try:
         all_clips.annotate(
-            footage_lib.find(pathlib.Path(path).expanduser()),
+            sources.open_sources("video", path, intrinsics="learned"),
             pathlib.Path(output).expanduser(),
             sources=_TRACKS.sources(),
             options=_TRACKS.options(),

@@ -108,7 +108,7 @@ def predict_all() -> list[dict[str, Any]]:
     }
     results = []
     for source in sources:
-        name = source.footage.name
+        name = source.name
         folder = pathlib.Path(output).expanduser()
         folder = folder / name if len(sources) > 1 else folder
         index = predict.training_index(run.config, source)

@@ -9,7 +9,7 @@ import pytest
 from mdm_jax.annotation import all_clips, clips, linking
 from mdm_jax.files import folder_lock
 from mdm_jax.files.errors import DataError
-from mdm_jax.sources import footage as footage_lib
+from mdm_jax.sources import own_video
 from mdm_jax.visualize import instance_overview
 
 _H, _W = 40, 64
@@ -37,7 +37,7 @@ def root(tmp_path):
 def _annotate(root, **options):
     defaults = {"sources": clips.Sources(masks=str(root / "masks"))}
     return all_clips.annotate(
-        footage_lib.find(root / "frames"),
+        own_video.open_sources(root / "frames", intrinsics="learned"),
         root / "out",
         options=linking.Options(),
         **{**defaults, **options},
@@ -94,7 +94,7 @@ def test_a_background_that_was_taken_for_an_object_is_told(root, caplog):
 
 def test_a_clip_with_a_broken_frame_is_counted_too(root):
     (root / "frames" / "one" / "2.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"one/2\.png cannot be read as an image"):
+    with pytest.raises(DataError, match=r"one/2\.png: cannot be read as an image"):
         _annotate(root)
     (summary,) = _annotate(root, on_error="skip")
     assert summary["name"] == "two"

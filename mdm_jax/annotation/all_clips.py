@@ -5,28 +5,26 @@ Beside the folders of clips (`clips`) lies `summary.json` with the counts of all
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
-import numpy as np
 from absl import logging
 
 from mdm_jax.annotation import clips, linking
 from mdm_jax.files import atomic, errors, folder_lock, workers
-from mdm_jax.sources.footage import Footage
+from mdm_jax.sources.source import Source
 
 # Hardly an object covers more of a frame.
 _LARGE = 0.6
 # Draws what was made of a clip, given its folder.
-Overview = Callable[[pathlib.Path, Footage], None]
+Overview = Callable[[pathlib.Path, Source], None]
 
 
 def annotate(
-    found: Sequence[Footage],
+    found: Sequence[Source],
     folder: pathlib.Path,
     *,
     sources: clips.Sources,
@@ -75,7 +73,7 @@ def annotate(
             run,
             found,
             num_processes=processes,
-            total=sum(footage.expected for footage in found),
+            total=sum(map(len, found)),
             title="annotating",
             option=processes_option,
         )
@@ -92,7 +90,7 @@ def annotate(
 
 
 def _annotate(
-    footage: Footage,
+    video: Source,
     tick: workers.Tick,
     *,
     folder: pathlib.Path,
@@ -106,39 +104,28 @@ def _annotate(
     """Annotates one clip; in a process of its own where there are several."""
     # Its flow depends on the number of its threads.
     cv2.setNumThreads(1)
-    count = 0
-
-    def decode(use: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
-        nonlocal count
-        for count, frame in enumerate(footage.decode(use), start=1):
-            tick()
-            yield frame
-
     try:
         try:
             summary = clips.annotate_clip(
-                dataclasses.replace(footage, decode=decode),
+                video,
                 folder,
                 sources=sources,
                 options=options,
                 alone=alone,
                 num_threads=num_threads,
                 show_progress=False,
+                tick=tick,
             )
         except errors.DataError:
             raise
         except ValueError as error:  # Of a frame, say: so that the clip can be skipped.
-            first = footage.files[0]
-            place = first if len(footage.files) == 1 else first.parent
-            raise errors.DataError(place, str(error)) from error
+            raise errors.DataError(video.path, str(error)) from error
     except errors.DataError as error:
         if not skip:
             raise
         return error
-    for _ in range(count, footage.expected):
-        tick()  # It was there.
     if overview is not None:
-        overview(folder / footage.name, footage)
+        overview(folder / video.name, video)
     return summary
 
 

@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -25,7 +26,7 @@ from mdm_jax.files.errors import DataError
 from mdm_jax.flow import flow_sources
 from mdm_jax.flow.video_frame import Frame
 from mdm_jax.masks import mask_set
-from mdm_jax.sources import footage as footage_lib
+from mdm_jax.sources.source import Source
 
 SUMMARY = "summary.json"
 _VERSION = 1  # raise it when the same files would have to give other tracks
@@ -48,7 +49,7 @@ class Sources:
 
 
 def annotate_clip(
-    footage: footage_lib.Footage,
+    video: Source,
     output: pathlib.Path,
     *,
     sources: Sources,
@@ -56,17 +57,19 @@ def annotate_clip(
     alone: bool = True,
     num_threads: int = 2,
     show_progress: bool = True,
+    tick: Callable[[], Any] = lambda: None,
 ) -> dict[str, Any]:
     """Writes the annotation of one clip, unless it is there, and returns its summary.
 
     Args:
-        footage: the frames.
+        video: the frames.
         output: folder of all clips; made where absent.
         sources: of masks and flow.
         options: what counts as an object, and as a match.
         alone: it is the only clip: the paths of sources may be its own.
         num_threads: that compute flow.
         show_progress: with a bar, on a terminal.
+        tick: called once per frame.
 
     Raises:
         DataError: a file is missing or not usable, or the folder of the clip was made
@@ -74,36 +77,42 @@ def annotate_clip(
         ValueError: an option does not exist.
         OSError: the output cannot be written.
     """
-    names = footage_lib.frame_names(footage)
-    final = output / footage.name
+    announced = len(video)
+    video = video.counted()
+    names = video.frame_names()
+    final = output / video.name
     final.parent.mkdir(parents=True, exist_ok=True)  # Names of drives may have folders.
-    key = _key(footage, sources, options, alone=alone)
+    key = _key(video, sources, options, alone=alone)
     if file_content.exists(final):
+        for _ in range(announced):
+            tick()
         return _finished(final, key)
     masks = mask_sources.create(
         sources.masks,
-        clip=footage.name,
+        clip=video.name,
         names=names,
-        size=footage.size,
+        size=video.size,
         alone=alone,
         reading=sources.reading,
     )
-    flow = flow_sources.create(sources.flow, clip=footage.name)
+    flow = flow_sources.create(sources.flow, clip=video.name)
     part = final.with_name(f".{final.name}.part")
     seen = _records(part, key, names)
     if seen:
-        logging.info("%s: going on at frame %d", footage.name, len(seen))
+        logging.info("%s: going on at frame %d", video.name, len(seen))
     linker = linking.Linker(flow, options, num_threads=num_threads)
     try:
         progress = tqdm.tqdm(
-            footage.decode(lambda image: image),
+            video.images(),
             total=len(names),
-            desc=footage.name,
+            desc=video.name,
             unit=" frames",
             disable=None if show_progress else True,
         )
         with (part / _RECORDS).open("a", encoding="utf-8") as records:
             for index, image in enumerate(progress):
+                if index < announced:
+                    tick()
                 frame = Frame(index, names[index], image)
                 if index < len(seen):
                     if index >= len(seen) - 2:
@@ -121,7 +130,7 @@ def annotate_clip(
         linker.close()
     names = names[: len(seen)]  # A video may break before its end.
     numbered = tracks.number(seen, min_length=options.min_length)
-    summary = _summary(footage, numbered, key, sources, options)
+    summary = _summary(video, numbered, key, sources, options)
     return _finish(part, final, names, numbered, summary)
 
 
@@ -146,15 +155,15 @@ def _finish(
 
 
 def _summary(
-    footage: footage_lib.Footage,
+    video: Source,
     numbered: tracks.Numbered,
     key: str,
     sources: Sources,
     options: linking.Options,
 ) -> dict[str, Any]:
     return {
-        "name": footage.name,
-        "size": list(footage.size),
+        "name": video.name,
+        "size": list(video.size),
         **numbered.summary,
         "sources": dataclasses.asdict(sources),
         "options": dataclasses.asdict(options),
@@ -235,14 +244,14 @@ def _write_png(path: pathlib.Path, values: np.ndarray) -> None:
 
 
 def _key(
-    footage: footage_lib.Footage,
+    video: Source,
     sources: Sources,
     options: linking.Options,
     *,
     alone: bool,
 ) -> str:
     """Returns a digest of all that an annotation follows from."""
-    paths = list(footage.files)
+    paths = list(dict.fromkeys((*video.files, *video.calibration_files())))
     for name in (sources.masks, sources.flow, sources.reading.class_maps):
         # Of `maskrcnn:WEIGHTS` the file of weights counts.
         root = pathlib.Path(name.rpartition(":")[2]).expanduser()
@@ -253,7 +262,7 @@ def _key(
             inside = every = sorted(root.rglob("*"))
             # A lone clip's files need not carry its name, and one of them may by chance.
             if not alone:
-                inside = [p for p in every if footage.name in str(p)] or every
+                inside = [p for p in every if video.name in str(p)] or every
         paths += [path for path in inside if path.is_file()]
     # What is missing may have been passed over.
     return fingerprint.digest(

@@ -21,8 +21,7 @@ from mdm_jax.input_pipeline import list_file, splits
 from mdm_jax.masks import mask_set
 from mdm_jax.recording import opening
 from mdm_jax.recording.arrays import Recording
-from mdm_jax.sources import drive as drive_lib
-from mdm_jax.sources.drive import Drive
+from mdm_jax.sources.source import Source
 
 # Splits that a rule derives. Their held-out part is for tests.
 _RULES = {
@@ -50,6 +49,19 @@ class Parts(NamedTuple):
 def open_recordings(dataset: ml_collections.ConfigDict) -> list[Recording]:
     """Returns the recordings to train on; see `open_parts`."""
     return open_parts(dataset, held_out="").train
+
+
+def open_video(dataset: ml_collections.ConfigDict) -> list[Recording]:
+    """Returns the recordings of a user's own video that `config.dataset` names."""
+    return opening.open_video(
+        dataset.path,
+        size=dataset.size,
+        crop=dataset.crop,
+        intrinsics=dataset.intrinsics,
+        cache_dir=dataset.cache_dir,
+        masks=mask_set.from_config(dataset),
+        problems=errors.Problems(dataset.on_error),
+    )
 
 
 def open_parts(
@@ -176,8 +188,10 @@ def _both_eyes(
 
 def _open_drives(
     dataset: ml_collections.ConfigDict, problems: errors.Problems, **options: str
-) -> list[Drive]:
-    return sources.open_drives(dataset.name, dataset.path, problems=problems, **options)
+) -> list[Source]:
+    return sources.open_sources(
+        dataset.name, dataset.path, problems=problems, **options
+    )
 
 
 def _is_list(split: str) -> bool:
@@ -186,8 +200,8 @@ def _is_list(split: str) -> bool:
 
 
 def _listed(
-    drives: Sequence[Drive], path: str, *, before: int = 0, after: int
-) -> list[Drive]:
+    drives: Sequence[Source], path: str, *, before: int = 0, after: int
+) -> list[Source]:
     """Returns the frames of a list file with neighbours; logs what is missing."""
     entries = list_file.read_list(path)
     single = [entry for entry in entries if entry.frame is not None]
@@ -197,8 +211,8 @@ def _listed(
 
 
 def _rule_part(
-    dataset: ml_collections.ConfigDict, held_out: str, test: list[Drive]
-) -> list[Drive]:
+    dataset: ml_collections.ConfigDict, held_out: str, test: list[Source]
+) -> list[Source]:
     if not held_out or dataset.held_out:
         return []
     if held_out != "test":
@@ -214,7 +228,7 @@ def _rule_part(
 
 def _folder_part(
     dataset: ml_collections.ConfigDict, held_out: str, problems: errors.Problems
-) -> list[Drive]:
+) -> list[Source]:
     """Returns the drives of the official split's other part."""
     folder = _FOLDERS[dataset.name].get(dataset.split, {}).get(held_out, "")
     if not folder or dataset.held_out:
@@ -261,13 +275,13 @@ def _labelled(
     return kept if kept.train else drives._replace(test=[])
 
 
-def has_masks(drive: Drive, masks: mask_set.MaskSet | None) -> bool:
-    """Returns whether there are masks of a drive, of whichever of its frames."""
-    return masks is not None and masks.has(drive_lib.origin(drive)[0].name)
+def has_masks(drive: Source, masks: mask_set.MaskSet | None) -> bool:
+    """Returns whether a source, or the whole that it is a part of, has masks."""
+    return masks is not None and masks.has(drive.whole.name)
 
 
 def _open_recordings(
-    drives: list[Drive],
+    drives: list[Source],
     dataset: ml_collections.ConfigDict,
     *,
     problems: errors.Problems,

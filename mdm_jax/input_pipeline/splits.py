@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 from mdm_jax.files import file_content
 from mdm_jax.input_pipeline import list_file
-from mdm_jax.sources import drive as drive_lib
-from mdm_jax.sources.drive import Drive
+from mdm_jax.sources.source import Source
 
 # Drives whose frames are in the test set of Eigen et al. 2014, by date. None of their
 # frames may be trained on.
@@ -39,8 +38,8 @@ _SHOWN = 5  # recordings and frames named in a report
 class Split(NamedTuple):
     """Drives to train on and drives to evaluate on."""
 
-    train: list[Drive]
-    test: list[Drive]
+    train: list[Source]
+    test: list[Source]
 
 
 class Place(NamedTuple):
@@ -91,7 +90,7 @@ def eigen_test_scenes() -> frozenset[str]:
     )
 
 
-def eigen(drives: Iterable[Drive]) -> Split:
+def eigen(drives: Iterable[Source]) -> Split:
     """Returns KITTI raw drives split by scene (Eigen et al. 2014).
 
     The test drives are whole; which of their frames count is in a list file.
@@ -100,7 +99,7 @@ def eigen(drives: Iterable[Drive]) -> Split:
     return _split(drives, lambda name: name.removesuffix("_sync") in scenes)
 
 
-def odometry(drives: Iterable[Drive]) -> Split:
+def odometry(drives: Iterable[Source]) -> Split:
     """Returns KITTI odometry drives: 00 to 08 to train on, 09 and 10 to evaluate on.
 
     Sequences without ground truth, 11 to 21, are in neither.
@@ -113,7 +112,7 @@ def odometry(drives: Iterable[Drive]) -> Split:
     return _split(known, lambda name: int(name) in _ODOMETRY_TEST)
 
 
-def locate(entries: Sequence[list_file.Entry], drives: Sequence[Drive]) -> Located:
+def locate(entries: Sequence[list_file.Entry], drives: Sequence[Source]) -> Located:
     """Returns where the listed frames are, and which are missing on disk.
 
     An entry without a side is found at the first drive that has the frame. Files are
@@ -144,7 +143,9 @@ def locate(entries: Sequence[list_file.Entry], drives: Sequence[Drive]) -> Locat
     return Located(places, missing)
 
 
-def without(drives: Iterable[Drive], entries: Iterable[list_file.Entry]) -> list[Drive]:
+def without(
+    drives: Iterable[Source], entries: Iterable[list_file.Entry]
+) -> list[Source]:
     """Returns drives without the listed frames, such as those of a standing car.
 
     What remains of a drive becomes a drive for each run of neighbours. Runs of a single
@@ -155,12 +156,12 @@ def without(drives: Iterable[Drive], entries: Iterable[list_file.Entry]) -> list
 
 
 def around(
-    drives: Iterable[Drive],
+    drives: Iterable[Source],
     entries: Iterable[list_file.Entry],
     *,
     before: int = 1,
     after: int = 1,
-) -> list[Drive]:
+) -> list[Source]:
     """Returns the listed frames with their neighbours, to train on a list of targets.
 
     Args:
@@ -174,14 +175,14 @@ def around(
     """
     listed = _Listed(entries)
 
-    def wanted(drive: Drive, index: int) -> bool:
+    def wanted(drive: Source, index: int) -> bool:
         near = range(max(0, index - after), min(len(drive), index + before + 1))
         return any(listed.has(drive, other) for other in near)
 
     return _kept(drives, wanted)
 
 
-def labelled(drive: Drive) -> list[Drive]:
+def labelled(drive: Source) -> list[Source]:
     """Returns the frames of a drive that have instance labels, to train on these.
 
     What remains becomes a drive for each run of neighbours; runs of a single frame are
@@ -200,7 +201,7 @@ class _Listed:
     def __init__(self, entries: Iterable[list_file.Entry]):
         self._entries = frozenset(entries)
 
-    def has(self, drive: Drive, index: int) -> bool:
+    def has(self, drive: Source, index: int) -> bool:
         number = drive.numbers[index]
         sides = ("", drive.side) if drive.side else ("", "l", "r")
         return any(
@@ -210,23 +211,25 @@ class _Listed:
         )
 
 
-def _kept(drives: Iterable[Drive], wanted: Callable[[Drive, int], bool]) -> list[Drive]:
+def _kept(
+    drives: Iterable[Source], wanted: Callable[[Source, int], bool]
+) -> list[Source]:
     return [
         part
         for drive in drives
-        for part in drive_lib.take(
-            drive, [index for index in range(len(drive)) if wanted(drive, index)]
+        for part in drive.take(
+            [index for index in range(len(drive)) if wanted(drive, index)]
         )
         if len(part) > 1
     ]
 
 
-def _split(drives: Iterable[Drive], is_test: Callable[[str], bool]) -> Split:
+def _split(drives: Iterable[Source], is_test: Callable[[str], bool]) -> Split:
     split = Split([], [])
     for drive in drives:
         (split.test if is_test(drive.sequence) else split.train).append(drive)
     return split
 
 
-def _number(drive: Drive) -> int:
+def _number(drive: Source) -> int:
     return int(drive.sequence) if drive.sequence.isdecimal() else -1

@@ -13,9 +13,10 @@ import numpy as np
 from mdm_jax.files import atomic
 from mdm_jax.geometry.view import View
 from mdm_jax.prediction import frames as frames_lib
-from mdm_jax.prediction.frames import Frame, Source
+from mdm_jax.prediction.frames import Frame
 from mdm_jax.prediction.store import Store
 from mdm_jax.recording import arrays as recording_lib
+from mdm_jax.sources.source import Source
 from mdm_jax.visualize import point_cloud
 
 KINDS = ("depth_png", "depth_npz", "motion_npz", "masks", "video")

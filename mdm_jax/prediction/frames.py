@@ -6,21 +6,19 @@ was trained on. Results are brought back to the original pixels here as well.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from absl import logging
 
+from mdm_jax import sources as sources_lib
 from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.geometry import view as view_lib
 from mdm_jax.geometry.view import View
-from mdm_jax.sources import footage as footage_lib
 from mdm_jax.sources import own_video
+from mdm_jax.sources.source import Source
 
 FITS = ("crop", "stretch")
 
@@ -37,51 +35,25 @@ class Frame(NamedTuple):
     seen: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Footage that may be a single image, with what its frames are called.
+def decode(source: Source, view: View) -> Iterator[Frame]:
+    """Yields the frames in order, until they end or the video breaks.
 
-    Attributes:
-        footage: to be decoded.
-        frames_per_second: of a video; None where unknown.
+    Raises:
+        DataError: an image cannot be read, or is of another size.
     """
+    return source.images(apply=lambda image: Frame(image, view.image(image)))
 
-    footage: footage_lib.Footage
-    frames_per_second: float | None
 
-    def frame_name(self, index: int) -> str:
-        """Returns the name of a frame's files: that of its image, or its number."""
-        if self.is_video or not self._stems_differ:
-            return f"{index:06d}"
-        return self.footage.files[index].stem
-
-    @functools.cached_property
-    def _stems_differ(self) -> bool:
-        files = self.footage.files
-        return len({file.stem for file in files}) == len(files)
-
-    @property
-    def is_video(self) -> bool:
-        """Whether the frames are in one video file."""
-        suffix = self.footage.files[0].suffix.lower()
-        return suffix in footage_lib.VIDEO_SUFFIXES
-
-    def decode(self, view: View) -> Iterator[Frame]:
-        """Yields the frames in order, until they end or the video breaks.
-
-        Raises:
-            ValueError: an image cannot be read, or is of another size; names the file.
-        """
-
-        def see(original: np.ndarray) -> Frame:
-            return Frame(original, view.image(original))
-
-        # `decode` is typed for arrays; it hands on whatever `use` returns.
-        yield from self.footage.decode(see)  # pyright: ignore
+def names(source: Source) -> list[str]:
+    """Returns the names of the frames' files: those of the images, or their numbers."""
+    try:
+        return source.frame_names()
+    except ValueError:  # two images have the same name but for the suffix
+        return [f"{index:06d}" for index in range(len(source))]
 
 
 def open_sources(path: str) -> list[Source]:
-    """Returns what can be read at a path.
+    """Returns the sources at a path, without intrinsics.
 
     Args:
         path: an image, a video, a folder of images, of videos, or of such folders.
@@ -91,36 +63,17 @@ def open_sources(path: str) -> list[Source]:
         ValueError: nothing to read there, a file that is no image or video, or two
             recordings of one name.
     """
-    place = pathlib.Path(path).expanduser()
-    if not place.exists():
-        raise FileNotFoundError(
-            f"--input={path} does not exist; give an image, a video, or a folder of"
-            " images or videos"
-        )
-    single = _single_image(place)
-    if single is not None:
-        return [Source(_one_image(single), None)]
-    if place.is_file() and place.suffix.lower() not in footage_lib.VIDEO_SUFFIXES:
-        raise ValueError(
-            f"--input={path} is no image ({' '.join(footage_lib.IMAGE_SUFFIXES)}) and"
-            f" no video ({' '.join(footage_lib.VIDEO_SUFFIXES)})"
-        )
-    found = [Source(one, None) for one in footage_lib.find(place)]
+    opened = sources_lib.open_sources("video", path, intrinsics="learned")
     first_of: dict[str, pathlib.Path] = {}
-    for one in found:
-        file = one.footage.files[0]
-        other = first_of.setdefault(one.footage.name, file)
+    for source in opened:
+        file = source.files[0]
+        other = first_of.setdefault(source.name, file)
         if other != file:
             raise ValueError(
                 f"{other} and {file} would be written to one folder,"
-                f" {one.footage.name}: rename one of them"
+                f" {source.name}: rename one of them"
             )
-    return [
-        dataclasses.replace(one, frames_per_second=_rate(one.footage.files[0]))
-        if one.is_video
-        else one
-        for one in found
-    ]
+    return opened
 
 
 def make_view(
@@ -155,15 +108,9 @@ def intrinsics_of(
         specification: of `--intrinsics`; empty for that file.
         required: an error, not None, where there are none.
     """
-    first = source.footage.files[0]
-    candidates = (
-        first.with_name(f"{first.stem}_cam.txt"),
-        first.with_name("cam.txt"),
-        first.parent.parent / "cam.txt",
-    )
-    if not (required or specification or any(c.is_file() for c in candidates)):
-        return None
-    return own_video.original_intrinsics(source.footage, specification)
+    return own_video.with_intrinsics(
+        source, specification, required=required
+    ).intrinsics
 
 
 def original_intrinsics(view: View, intrinsics: np.ndarray) -> np.ndarray:
@@ -204,32 +151,3 @@ def _placed(view: View, values: np.ndarray, size: tuple[int, int]) -> np.ndarray
     whole = np.zeros((*size, *values.shape[2:]), values.dtype)
     whole[view.y0 : view.y0 + view.box[0], view.x0 : view.x0 + view.box[1]] = values
     return whole
-
-
-def _single_image(place: pathlib.Path) -> pathlib.Path | None:
-    """Returns the image at a path that holds just one, else None."""
-    suffixes = footage_lib.IMAGE_SUFFIXES
-    if place.is_file():
-        return place if place.suffix.lower() in suffixes else None
-    files = [f for f in place.iterdir() if not f.name.startswith(".")]
-    images = [f for f in files if f.is_file() and f.suffix.lower() in suffixes]
-    others = [f for f in files if f.suffix.lower() in footage_lib.VIDEO_SUFFIXES]
-    return images[0] if len(images) == 1 and not others else None
-
-
-def _one_image(path: pathlib.Path) -> footage_lib.Footage:
-    image = footage_lib.read_image(path)
-    size = (image.shape[0], image.shape[1])
-    return footage_lib.Footage(
-        path.stem, (path,), size, 1, lambda use: iter([use(image)])
-    )
-
-
-def _rate(path: pathlib.Path) -> float | None:
-    capture = cv2.VideoCapture(str(path))
-    rate = float(capture.get(cv2.CAP_PROP_FPS))
-    capture.release()
-    if not 0.1 < rate < 1000:
-        logging.warning("%s does not say how many frames a second it has", path)
-        return None
-    return rate

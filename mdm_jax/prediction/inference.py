@@ -18,10 +18,11 @@ from absl import logging
 
 from mdm_jax.geometry.view import View
 from mdm_jax.methods import inference as inference_lib
-from mdm_jax.prediction.frames import Source
+from mdm_jax.prediction import frames as frames_lib
 from mdm_jax.prediction.masks import Labelled
 from mdm_jax.prediction.store import Store
 from mdm_jax.sources import intrinsics_file
+from mdm_jax.sources.source import Source
 from mdm_jax.visualize import colormaps
 
 Labels = Callable[[int], Labelled]
@@ -85,16 +86,17 @@ def predict_all(
     batches = _Batches(network, store, view, intrinsics, batch_size)
     waiting: collections.deque[tuple[str, _Clip]] = collections.deque()
     names: list[str] = []
-    expected = source.footage.expected
+    expected = len(source)
+    all_names = iter(frames_lib.names(source))
     broken = ""
     bar = tqdm.tqdm(
         total=expected or None,
-        desc=f"predicting {source.footage.name}",
+        desc=f"predicting {source.name}",
         unit=" frames",
         disable=None,  # shown on a terminal only
     )
     with bar:
-        decoded = source.decode(view)
+        decoded = frames_lib.decode(source, view)
         while True:
             # Errors of reading alone: what goes wrong with the network or the disk is
             # no fault of the recording, and stops the command.
@@ -108,7 +110,7 @@ def predict_all(
                 broken = f"frame {len(names)} cannot be used: {error}"
                 break
             clip = _Clip(frame.seen, found)
-            names.append(source.frame_name(len(names)))
+            names.append(next(all_names, f"{len(names):06d}"))
             waiting.append((names[-1], clip))
             if len(waiting) > frame_stride:
                 name, first = waiting.popleft()
@@ -119,7 +121,7 @@ def predict_all(
         batches.flush()
     if not broken and len(names) < expected:
         broken = (
-            f"{source.footage.files[0]} announces {expected} frames, of which"
+            f"{source.files[0]} announces {expected} frames, of which"
             f" {len(names)} can be read"
         )
     if broken:

@@ -16,8 +16,8 @@ from absl import logging
 
 from mdm_jax.geometry.view import View
 from mdm_jax.masks import mask_files, mask_set
-from mdm_jax.prediction.frames import Source
-from mdm_jax.sources import footage as footage_lib
+from mdm_jax.prediction import frames
+from mdm_jax.sources.source import Source
 
 _NUM_LABELS = 255
 
@@ -91,15 +91,11 @@ def open_labels(
                 " told apart; give --masks (python -m mdm_jax.annotate makes them)"
             )
         return None
-    first = source.footage.files[0]
-    count = source.footage.expected
-    if source.is_video:
-        # Its header may be wrong, and every frame needs a mask.
-        count = footage_lib.count_frames(first)
     masks = mask_set.MaskSet(root=specification, alone=alone).open(
-        source.footage.name,
-        [source.frame_name(index) for index in range(count)],
-        size=source.footage.size,
+        source.name,
+        # The header of a movie may be wrong, and every frame needs a mask.
+        frames.names(source.counted()),
+        size=source.size,
     )
     masks.check_tracked()
     return FrameLabels(masks, view)

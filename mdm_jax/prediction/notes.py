@@ -8,8 +8,8 @@ from typing import Any
 from mdm_jax.geometry.view import View
 from mdm_jax.methods import inference
 from mdm_jax.prediction import frame_files
-from mdm_jax.prediction.frames import Source
 from mdm_jax.prediction.metric_scale import MetricScale
+from mdm_jax.sources.source import Source
 
 
 def scale(known: MetricScale | None) -> str | dict[str, Any]:
@@ -54,7 +54,7 @@ MASKS = {
 
 def maps(maps_at: str, fit: str, source: Source, view: View) -> dict[str, Any]:
     """Returns the size of all maps, and how they got it."""
-    height, width = source.footage.size if maps_at == "input" else view.size
+    height, width = source.size if maps_at == "input" else view.size
     return {
         "height": height,
         "width": width,

@@ -32,7 +32,7 @@ from absl import logging
 from mdm_jax.evaluation import trajectory_files
 from mdm_jax.files import atomic
 from mdm_jax.geometry.view import View
-from mdm_jax.prediction import frame_files, objects, store, trajectory
+from mdm_jax.prediction import frame_files, frames, objects, store, trajectory
 from mdm_jax.prediction.frame_files import FrameWriter, Options, Recording
 from mdm_jax.prediction.frames import Frame
 from mdm_jax.visualize import colormaps, top_view, video
@@ -159,7 +159,7 @@ def write_maps(
             path = stack.enter_context(atomic.replacing(output / "video.mp4"))
             film = video.VideoWriter(path, frames_per_second=rate or 10.0)
             stack.enter_context(contextlib.closing(film))
-        decoded = recording.source.decode(recording.view)
+        decoded = frames.decode(recording.source, recording.view)
         bar = tqdm.tqdm(
             names, desc="writing", unit=" frames", disable=None if progress else True
         )
@@ -226,7 +226,7 @@ def _check_room(
 ):
     """Raises an error before the disk is full: maps of hours take hundreds of GB."""
     at_input = options.maps_at == "input"
-    height, width = recording.source.footage.size if at_input else recording.view.size
+    height, width = recording.source.size if at_input else recording.view.size
     per_pixel = 4 * ("depth_npz" in options.save) + 12 * ("motion_npz" in options.save)
     needed = per_pixel * height * width * len(recording.names)
     free = shutil.disk_usage(output).free

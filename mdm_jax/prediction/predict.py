@@ -16,6 +16,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 
+from mdm_jax import sources as sources_lib
 from mdm_jax.files import atomic, fingerprint
 from mdm_jax.prediction import (
     frame_files,
@@ -28,9 +29,8 @@ from mdm_jax.prediction import (
     scaling,
     store,
 )
-from mdm_jax.prediction.frames import Source
 from mdm_jax.prediction.inference import Network
-from mdm_jax.sources import footage as footage_lib
+from mdm_jax.sources.source import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,9 +100,9 @@ def predict(
     Raises:
         ValueError: something is missing or does not fit; the message says what to do.
     """
-    _check_apart(output, [*source.footage.files, request.masks])
+    _check_apart(output, [*source.files, request.masks])
     view = frames.make_view(
-        source.footage.size,
+        source.size,
         config.dataset.size,
         fit=request.fit,
         crop=config.dataset.crop,
@@ -122,9 +122,7 @@ def predict(
         output,
         {
             **made_by,
-            "input": fingerprint.digest(
-                *fingerprint.file_identities(source.footage.files)
-            ),
+            "input": fingerprint.digest(*fingerprint.file_identities(source.files)),
             "view": dataclasses.asdict(view),
             "intrinsics": matrix,
             "masks": fingerprint.digest(
@@ -192,7 +190,7 @@ def predict(
         output, recording, everything, options, scale=factor, unit=unit
     )
     told: dict[str, Any] = {
-        "input": str(source.footage.files[0].resolve()),
+        "input": str(source.files[0].resolve()),
         "made_by": dict(made_by),
         "frames": len(found.names),
         "first_frame": found.names[0],
@@ -233,10 +231,12 @@ def training_index(config: ml_collections.ConfigDict, source: Source) -> int:
     if config.dataset.name != "video" or not config.dataset.path:
         return -1
     try:
-        trained_on = footage_lib.find(pathlib.Path(config.dataset.path).expanduser())
+        trained_on = sources_lib.open_sources(
+            "video", config.dataset.path, intrinsics="learned"
+        )
     except (ValueError, OSError):
         return -1  # it may be long gone
-    first = source.footage.files[0].resolve()
+    first = source.files[0].resolve()
     for index, one in enumerate(trained_on):
         if one.files[0].resolve() == first:
             return index
@@ -265,8 +265,8 @@ def _given_intrinsics(
     specification = request.intrinsics
     if not specification and config.dataset.name == "video":
         specification = config.dataset.intrinsics
-    single = source.footage.expected == 1 and not source.is_video
-    return frames.intrinsics_of(source, specification, required=not single)
+    required = len(source) > 1
+    return frames.intrinsics_of(source, specification, required=required)
 
 
 def _check_apart(output: pathlib.Path, read: Sequence[pathlib.Path | str]):

@@ -28,7 +28,7 @@ from mdm_jax.prepared import (
     tfds_metadata,
 )
 from mdm_jax.prepared.options import Options
-from mdm_jax.sources.drive import runs
+from mdm_jax.sources.source import runs
 
 # Makes jobs, each a list of shards, in any order: `(options, optional, jobs)`.
 Runner = Callable[[Options, tuple[str, ...], Sequence[list[plan.PlannedShard]]], None]

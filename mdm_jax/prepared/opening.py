@@ -16,6 +16,7 @@ import tqdm
 from absl import logging
 
 from mdm_jax import config as config_lib
+from mdm_jax import sources
 from mdm_jax.files import file_content
 from mdm_jax.files.errors import DataError, Problems
 from mdm_jax.geometry import view as view_lib
@@ -23,9 +24,7 @@ from mdm_jax.input_pipeline import raw_data, splits
 from mdm_jax.masks import mask_files, mask_set
 from mdm_jax.prepared import layout, track_labels, tracks
 from mdm_jax.prepared.options import Options
-from mdm_jax.sources import drive as drive_lib
-from mdm_jax.sources import drive_footage, own_video
-from mdm_jax.sources import footage as footage_lib
+from mdm_jax.sources.source import Source
 
 
 def open_tracks(options: Options, problems: Problems) -> dict[str, list[tracks.Track]]:
@@ -47,8 +46,8 @@ def open_tracks(options: Options, problems: Problems) -> dict[str, list[tracks.T
     return parts
 
 
-def clips(options: Options) -> list[footage_lib.Footage]:
-    """Returns the footage of all that a build reads, whole drives of those it cuts.
+def clips(options: Options) -> list[Source]:
+    """Returns the sources of all that a build reads, whole drives of those it cuts.
 
     Without those that are only held out and have no masks to make tracks of.
 
@@ -58,16 +57,16 @@ def clips(options: Options) -> list[footage_lib.Footage]:
         OSError: the source cannot be read.
     """
     if options.name == "video":
-        return footage_lib.find(pathlib.Path(options.source).expanduser())
+        return sources.open_sources("video", options.source, intrinsics="learned")
     drives = _split(options, Problems(options.on_error))
     held_out = drives.test
     # And not a network or a function.
     if options.masks and pathlib.Path(options.masks).expanduser().exists():
         masks = mask_set.MaskSet(root=options.masks)
         held_out = [drive for drive in held_out if raw_data.has_masks(drive, masks)]
-    whole = [drive_lib.origin(drive)[0] for drive in (*drives.train, *held_out)]
+    whole = [drive.whole for drive in (*drives.train, *held_out)]
     return [
-        drive_footage.of(drive, on_error=options.on_error)
+        dataclasses.replace(drive, on_error=options.on_error)
         for drive in {drive.name: drive for drive in whole}.values()
     ]
 
@@ -87,7 +86,7 @@ def _split(options: Options, problems: Problems) -> splits.Split:
 
 
 def _drives(
-    drives: Sequence[drive_lib.Drive],
+    drives: Sequence[Source],
     options: Options,
     problems: Problems,
     *,
@@ -106,7 +105,7 @@ def _drives(
 
 
 def _drive(
-    drive: drive_lib.Drive, view: view_lib.View, options: Options, *, has_masks: bool
+    drive: Source, view: view_lib.View, options: Options, *, has_masks: bool
 ) -> tracks.Track:
     poses = drive.world_from_camera() if options.with_truth else None
     if poses is not None:
@@ -125,24 +124,21 @@ def _drive(
     else:
         labelled = np.full(len(drive), has_masks)
         if has_masks:
-            opener = functools.partial(
-                options.labels.open,
-                drive_lib.origin(drive)[0].name,
-                drive_lib.frame_names(drive),
-                size=drive.size,
-            )
+            opener = functools.partial(drive.open_masks, options.labels)
             labels = _masks(opener, view, drive.name, options)
-    return tracks.DriveTrack(
+    return tracks.Track(
         drive.name,
         len(drive),
         view,
-        np.asarray(view.intrinsics(drive.intrinsics), np.float32),
+        None
+        if drive.intrinsics is None
+        else np.asarray(view.intrinsics(drive.intrinsics), np.float32),
         world_from_camera=poses,
         timestamp=seconds,
         has_depth=options.with_truth and _has_points(drive),
         labelled=None if labels is None else labelled,
         labels=labels,
-        drive=drive,
+        source=drive,
     )
 
 
@@ -157,7 +153,7 @@ def _masks(
     return track_labels.OfMasks(opener, view, name=name, by_content=made)
 
 
-def _has_points(drive: drive_lib.Drive) -> bool:
+def _has_points(drive: Source) -> bool:
     try:
         return drive.points(0) is not None
     except DataError:
@@ -167,44 +163,37 @@ def _has_points(drive: drive_lib.Drive) -> bool:
 def _footage(options: Options, problems: Problems) -> list[tracks.Track]:
     if options.split or options.evaluation_split:
         raise ValueError("video has no splits: leave out split and evaluation_split")
-    found = footage_lib.find(pathlib.Path(options.source).expanduser())
+    found = sources.open_sources("video", options.source, intrinsics=options.intrinsics)
+    masks = options.labels
+    if masks is not None:
+        masks = dataclasses.replace(masks, alone=len(found) == 1)
     opened: list[tracks.Track] = []
     for item in tqdm.tqdm(found, desc="counting frames", unit=" videos", disable=None):
-        matrix = own_video.original_intrinsics(item, options.intrinsics)
         view = view_lib.centred(item.size, options.size, options.crop)
-        count = len(item.files)
-        if count == 1:
-            count = footage_lib.count_frames(item.files[0])
-            if count < item.expected:
-                logging.warning(
-                    "%s: has %d frames where its header announces %d",
-                    item.files[0],
-                    count,
-                    item.expected,
-                )
+        source = item.counted()
+        if len(source) < len(item):
+            logging.warning(
+                "%s: has %d frames where its header announces %d",
+                item.files[0],
+                len(source),
+                len(item),
+            )
         with problems.caught():
             labels = None
-            if options.labels is not None:
-                masks = dataclasses.replace(options.labels, alone=len(found) == 1)
-                opener = functools.partial(
-                    masks.open,
-                    item.name,
-                    footage_lib.frame_names(item, count),
-                    size=item.size,
-                )
-                labels = _masks(opener, view, item.name, options)
+            if masks is not None:
+                opener = functools.partial(source.open_masks, masks)
+                labels = _masks(opener, view, source.name, options)
             opened.append(
-                tracks.FootageTrack(
-                    item.name,
-                    count,
+                tracks.Track(
+                    source.name,
+                    len(source),
                     view,
                     None
-                    if matrix is None
-                    else np.asarray(view.intrinsics(matrix), np.float32),
-                    labelled=None if labels is None else np.ones(count, bool),
+                    if source.intrinsics is None
+                    else np.asarray(view.intrinsics(source.intrinsics), np.float32),
+                    labelled=None if labels is None else np.ones(len(source), bool),
                     labels=labels,
-                    files=item.files,
-                    original_size=item.size,
+                    source=source,
                 )
             )
     return opened

@@ -10,7 +10,7 @@ from typing import Any
 from mdm_jax import sources
 from mdm_jax.masks import label_images, mask_set
 from mdm_jax.prepared import layout, records
-from mdm_jax.sources import footage as footage_lib
+from mdm_jax.sources import own_video
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,9 +62,9 @@ class Options:
             raise ValueError(
                 f"frames_per_shard must be at least 1, got {self.frames_per_shard}"
             )
-        if len(self.size) != 2 or min(self.size) < footage_lib.MIN_SIDE:
+        if len(self.size) != 2 or min(self.size) < own_video.MIN_SIDE:
             raise ValueError(
-                f"size is HEIGHTxWIDTH, at least {footage_lib.MIN_SIDE} pixels each,"
+                f"size is HEIGHTxWIDTH, at least {own_video.MIN_SIDE} pixels each,"
                 f" got {self.size}"
             )
         if self.mask_coding not in label_images.CODINGS:

@@ -19,7 +19,7 @@ from absl import logging
 from mdm_jax.files.errors import DataError
 from mdm_jax.prepared import layout, records
 from mdm_jax.recording.arrays import Recording
-from mdm_jax.sources.drive import runs
+from mdm_jax.sources.source import runs
 
 
 class Parts(NamedTuple):

@@ -19,7 +19,7 @@ from mdm_jax.files.errors import DataError
 from mdm_jax.geometry import view as view_lib
 from mdm_jax.masks import labels, mask_files
 from mdm_jax.recording import persistent_labels
-from mdm_jax.sources import drive as drive_lib
+from mdm_jax.sources.source import Source
 
 Problems = tuple[DataError, ...]
 
@@ -55,7 +55,7 @@ class TrackLabels(abc.ABC):
 class OfDrive(TrackLabels):
     """The labels that a data set has; objects are followed by their overlap."""
 
-    def __init__(self, drive: drive_lib.Drive, view: view_lib.View):
+    def __init__(self, drive: Source, view: view_lib.View):
         self._drive = drive
         self._view = view
         self._following: Iterator[tuple[np.ndarray, Problems]] = iter(())

@@ -1,8 +1,8 @@
-"""Drives on disk become recordings: frames of one size, memory mapped, with the truth.
+"""Sources become recordings: frames of one size, memory mapped, with the truth.
 
-Frames are decoded, cut and resized once into the frame cache; depth and labels, where
-wanted, into files beside it. A frame that cannot be read ends a recording, and the next
-begins after it, so that neighbours in a recording stay neighbours in time.
+Frames are decoded, cropped and resized once into the frame cache; depth and labels,
+where wanted, into files beside it. A frame that cannot be read ends a recording, and
+the next begins after it, so that neighbours in a recording stay neighbours in time.
 """
 
 from __future__ import annotations
@@ -15,20 +15,108 @@ from typing import Any
 
 import numpy as np
 
+from mdm_jax import sources as sources_lib
 from mdm_jax.files import array_cache, file_content, fingerprint, workers
 from mdm_jax.files.errors import DataError, Problems
 from mdm_jax.geometry import view as view_lib
+from mdm_jax.geometry.view import View
 from mdm_jax.masks import labels as mask_labels
 from mdm_jax.masks.mask_set import MaskSet
 from mdm_jax.recording import persistent_labels
 from mdm_jax.recording.arrays import Recording
-from mdm_jax.sources import drive as drive_lib
+from mdm_jax.sources import own_video
+from mdm_jax.sources import source as source_lib
+from mdm_jax.sources.source import Source
 
 _VERSION = 2  # increase it when the same files must give other arrays
 
 
+def open_video(
+    path: str | os.PathLike[str],
+    *,
+    size: Sequence[int],
+    crop: Sequence[float] = (),
+    intrinsics: str = "",
+    cache_dir: str | os.PathLike[str] | None = None,
+    masks: MaskSet | None = None,
+    problems: Problems | None = None,
+) -> list[Recording]:
+    """Returns the recordings of a user's own images and movies.
+
+    Args:
+        path: as for `own_video.open_sources`.
+        size: (height, width) of the frames of the recordings, at least 32 each.
+        crop: fractions (top, bottom, left, right) to cut away first, such as a car's
+            bonnet; the rest is cropped about its centre to the aspect ratio of `size`.
+        intrinsics: of the original frames, as `intrinsics_file` explains.
+        cache_dir: folder of decoded frames; None or empty for one in the user's cache.
+        masks: where the masks of all frames are; None for recordings without labels.
+        problems: what to do about broken images; None stops at the first.
+
+    Raises:
+        FileNotFoundError: no such path, or no intrinsics.
+        OSError: the cache cannot be written.
+        ValueError: as for `own_video.open_sources`; fewer than two frames; a crop or
+            size that leaves too little; masks that are missing or cannot be used.
+    """
+    if len(size) != 2 or min(size) < own_video.MIN_SIDE:
+        raise ValueError(
+            "dataset.size is (height, width), at least"
+            f" {own_video.MIN_SIDE} pixels each, got {tuple(size)}"
+        )
+    if not str(path):
+        raise ValueError(
+            "dataset.path is empty; give a folder of images, a video file, or a folder"
+            " of either (--config.dataset.path=...)"
+        )
+    height, width = size
+    sources = sources_lib.open_sources("video", path, intrinsics=intrinsics)
+    for source in sources:
+        _check_length(source, len(source))
+        view = view_lib.centred(source.size, (height, width), crop or source.crop)
+        if min(view.box) < own_video.MIN_SIDE:
+            raise ValueError(
+                f"of {source.size[1]} x {source.size[0]} pixels, dataset.crop"
+                f" {tuple(crop)} and the shape of dataset.size {tuple(size)} leave"
+                f" {view.box[1]} x {view.box[0]} (width x height); sides of at least"
+                f" {own_video.MIN_SIDE} are needed"
+            )
+    if masks is not None:
+        masks = dataclasses.replace(masks, alone=len(sources) == 1)
+        for source in sources:
+            _check_masks(source, masks)
+    recordings = open_recordings(
+        sources,
+        size=(height, width),
+        crop=crop or None,
+        masks=masks,
+        cache_dir=cache_dir,
+        problems=problems,
+    )
+    if len(recordings) == len(sources):
+        for source, recording in zip(sources, recordings):
+            _check_length(source, len(recording))
+    return recordings
+
+
+def _check_length(source: Source, num_frames: int):
+    if num_frames < 2:
+        raise ValueError(
+            f"{source.files[0]}: at least two frames are needed, could read"
+            f" {num_frames}; give a video or the folder of the consecutive images"
+        )
+
+
+def _check_masks(source: Source, masks: MaskSet):
+    """Checks, before anything is decoded, that a source has masks."""
+    if source.sequential:  # Its length is not known yet.
+        masks.find(source.whole.name)
+    else:
+        source.open_masks(masks)
+
+
 def open_recordings(
-    drives: Sequence[drive_lib.Drive],
+    sources: Sequence[Source],
     *,
     size: tuple[int, int],
     crop: Sequence[float] | None = None,
@@ -39,26 +127,24 @@ def open_recordings(
     cache_dir: str | os.PathLike[str] | None = None,
     problems: Problems | None = None,
 ) -> list[Recording]:
-    """Returns the recordings of drives at a size, with what is known of them.
+    """Returns the recordings of sources at a size, with what is known about them.
 
     Args:
-        drives: as a reader gives them.
+        sources: what to decode.
         size: (height, width) of the frames.
-        crop: fractions (top, bottom, left, right) to cut away first; None for what is
-            usual in the data set. What remains is cut about its centre to the aspect
+        crop: fractions (top, bottom, left, right) to cut away first; None for the usual
+            ones of the data set. The rest is cropped about its centre to the aspect
             ratio of `size`.
         with_poses: whether to read camera poses.
         with_depth: whether to lay out known depth; costs four bytes a pixel on disk.
         with_labels: whether to lay out instance labels, with ids that persist, of the
             recordings all of whose frames have them.
-        masks: files of labels that take the place of the data set's own; those of a
-            drive are found by its name, those of a frame by the name of its image or,
-            where many images are in one file, by its number, `000000` and so on.
-        cache_dir: where decoded frames are kept; None or empty for a folder in the
-            user's cache.
-        problems: what to do about broken files; None stops at the first. Skipping, a
-            broken image splits a recording, broken depth or labels of a frame count as
-            unknown, broken poses or times leave out the drive.
+        masks: files of labels that replace those of the data set; those of a source are
+            found by its name, those of a frame by `Source.frame_names`.
+        cache_dir: folder of decoded frames; None or empty for one in the user's cache.
+        problems: what to do about broken files; None stops at the first. When skipping,
+            a broken image splits a recording, broken depth or labels of a frame count
+            as unknown, and broken poses or times leave out the source.
 
     Raises:
         DataError: a broken file.
@@ -67,217 +153,195 @@ def open_recordings(
     """
     problems = problems or Problems()
     directory = pathlib.Path(cache_dir or array_cache.default_directory())
-    found: list[Recording] = []
-    for drive in drives:
-        view = view_lib.centred(drive.size, size, drive.crop if crop is None else crop)
+    recordings: list[Recording] = []
+    for source in sources:
+        view = view_lib.centred(
+            source.size, size, source.crop if crop is None else crop
+        )
+        opening = _Opening(
+            dataclasses.replace(source, on_error=problems.on_error),
+            view,
+            directory,
+            problems,
+        )
         with problems.caught():
-            found += _open(
-                drive,
-                view,
+            recordings += opening.recordings(
                 with_poses=with_poses,
                 with_depth=with_depth,
                 with_labels=with_labels,
                 masks=masks,
-                directory=directory,
-                problems=problems,
             )
-    return found
+    return recordings
 
 
-def _open(
-    drive: drive_lib.Drive,
-    view: view_lib.View,
-    *,
-    with_poses: bool,
-    with_depth: bool,
-    with_labels: bool,
-    masks: MaskSet | None,
-    directory: pathlib.Path,
-    problems: Problems,
-) -> list[Recording]:
-    # What is small and may be wrong comes before hours of decoding.
-    poses = drive.world_from_camera() if with_poses else None
-    if poses is not None:
-        # Only motion matters, and kilometres do not fit in float32.
-        poses = poses - np.pad(poses[0, :3, 3:], ((0, 1), (3, 0)))[None]
-    drive.timestamps()
-    present = tuple(
-        path for path in dict.fromkeys(drive.files) if file_content.exists(path)
-    )
-    if not present:
-        raise DataError(
-            drive.files[0], f"none of the {len(drive)} images of {drive.name} is there"
+@dataclasses.dataclass
+class _Opening:
+    """Makes the recordings of one source."""
+
+    source: Source
+    view: View
+    directory: pathlib.Path
+    problems: Problems
+
+    def recordings(
+        self,
+        *,
+        with_poses: bool,
+        with_depth: bool,
+        with_labels: bool,
+        masks: MaskSet | None,
+    ) -> list[Recording]:
+        # What is small and may be wrong comes before hours of decoding.
+        poses = self.source.world_from_camera() if with_poses else None
+        if poses is not None:
+            # Only motion matters, and kilometres do not fit in float32.
+            poses = poses - np.pad(poses[0, :3, 3:], ((0, 1), (3, 0)))[None]
+        self.source.timestamps()
+        if masks is not None:
+            _check_masks(self.source, masks)
+        frames = self._frames()
+        self.source = self.source.counted(len(frames))
+        readable = self._readable(frames)
+        depth = self._depth(frames) if with_depth and self._has_points() else None
+        labels, labelled = None, np.zeros(len(frames), bool)
+        if masks is not None:
+            labels, labelled = self._labels_of(masks, frames), ~labelled
+        elif with_labels:
+            labelled = np.array(self.source.labelled())
+            labels = self._labels(frames) if labelled.any() else None
+        intrinsics = self.source.intrinsics
+        if intrinsics is not None:
+            intrinsics = self.view.intrinsics(intrinsics)
+        runs = source_lib.runs(readable) if readable else []
+        return [
+            Recording(
+                self.source.name
+                if len(runs) == 1
+                else f"{self.source.name}/{readable[run.start]}",
+                _part(frames, readable[run]),
+                intrinsics=intrinsics,
+                depth=None if depth is None else _part(depth, readable[run]),
+                world_from_camera=None if poses is None else poses[readable[run]],
+                instance_labels=None
+                if labels is None or not labelled[readable[run]].all()
+                else _part(labels, readable[run]),
+            )
+            for run in runs
+        ]
+
+    def _frames(self) -> np.memmap:
+        """Returns uint8 `[n h w 3]`; broken images are black when skipping."""
+        source = self.source
+        files = [
+            path for path in dict.fromkeys(source.files) if file_content.exists(path)
+        ]
+        if not files:
+            raise DataError(
+                source.files[0],
+                f"none of the {len(source)} images of {source.name} is there",
+            )
+        key = fingerprint.digest(
+            _VERSION,
+            fingerprint.file_identities((*files, *source.calibration_files())),
+            (source.name, source.numbers[0], len(source), self.view),
         )
-    opened_masks = None
-    if masks is not None:
-        opened_masks = masks.open(
-            drive_lib.origin(drive)[0].name,
-            drive_lib.frame_names(drive),
-            size=drive.size,
+        shape = (*self.view.size, 3)
+        entry = array_cache.Entry(
+            self.directory, source.name, "frames", key, shape, np.uint8, len(source)
         )
-    files = fingerprint.file_identities((*present, *drive.calibration_files()))
-    options = (drive.name, drive.numbers[0], len(drive), view)
-    frames = array_cache.cached(
-        array_cache.Entry(
-            directory,
-            drive.name,
-            "frames",
-            fingerprint.digest(_VERSION, files, options),
-            (*view.size, 3),
-            np.uint8,
-            len(drive),
-        ),
-        workers.read_ahead(
-            lambda index: _frame(drive, view, index, problems), len(drive)
-        ),
-    )
-    kept = _readable(drive, frames, problems)
-    depth = labels = None
-    if with_depth and _has_points(drive):
-        depth = _depth(drive, view, frames, problems)
-    if opened_masks is not None:
-        labelled = np.ones(len(drive), bool)
-        labels = mask_labels.cached(
-            opened_masks,
+        return array_cache.cached(entry, source.images(apply=self.view.image))
+
+    def _readable(self, frames: np.ndarray) -> list[int]:
+        """Returns the frames of a cache that are images, and reports the others.
+
+        A broken frame was stored black. Black frames are read again, to tell broken
+        from dark ones; there are few. A movie has no broken frames: it ends there.
+        """
+        if self.source.sequential:
+            return list(range(len(frames)))
+        readable = []
+        for index in range(len(frames)):
+            if not frames[index, 0].any() and not frames[index].any():
+                try:
+                    self.source.image(index)
+                except DataError as error:
+                    self.problems.report(error)
+                    continue
+            readable.append(index)
+        return readable
+
+    def _has_points(self) -> bool:
+        """Returns whether the source has known depth, judging by its first frame."""
+        try:
+            return self.source.points(0) is not None
+        except DataError:
+            return True  # It has it, but that of this frame is broken.
+
+    def _depth(self, frames: np.memmap) -> np.memmap:
+        """Returns float32 `[n h w]`; broken depth is 0, unknown, and counted."""
+
+        def read(index: int) -> np.ndarray:
+            with self.problems.caught():
+                points = self.source.points(index)
+                if points is not None:
+                    return self.view.depth(points)
+            return np.zeros(self.view.size, np.float32)
+
+        maps = workers.read_ahead(read, len(self.source))
+        return array_cache.cached(self._entry("depth", np.float32, frames), maps)
+
+    def _labels(self, frames: np.memmap) -> np.memmap:
+        """Returns uint8 `[n h w]` with persistent ids; 0 where broken or unknown."""
+
+        def read(index: int) -> np.ndarray:
+            with self.problems.caught():
+                labels = self.source.labels(index)
+                if labels is not None:
+                    return self.view.labels(labels)
+            return np.zeros(self.view.size, np.uint8)
+
+        maps = persistent_labels.persistent(workers.read_ahead(read, len(self.source)))
+        return array_cache.cached(self._entry("labels", np.uint8, frames), maps)
+
+    def _entry(self, kind: str, dtype: type, frames: np.memmap) -> array_cache.Entry:
+        """Returns the cache entry of the depth or labels that belong to frames."""
+        source = self.source
+        key = fingerprint.digest(
+            _VERSION,
+            kind,
+            pathlib.Path(str(frames.filename)).name,  # Depends on images and view.
+            self.problems.on_error,  # What is broken is left unknown when skipped.
+            fingerprint.file_identities(
+                (*source.truth_files(), *source.calibration_files())
+            ),
+            _calibration(source),
+        )
+        return array_cache.Entry(
+            self.directory, source.name, kind, key, self.view.size, dtype, len(source)
+        )
+
+    def _labels_of(self, masks: MaskSet, frames: np.memmap) -> np.memmap:
+        """Returns uint8 `[n h w]` from files of masks."""
+        return mask_labels.cached(
+            self.source.open_masks(masks),
             frames,
-            name=drive.name,
-            view=view.labels,
+            name=self.source.name,
+            view=self.view.labels,
         )
-    else:
-        labelled = np.array(drive.labelled() if with_labels else [False] * len(drive))
-    if labels is None and labelled.any():
-        labels = _labels(drive, view, frames, problems)
-    parts = drive_lib.runs(kept) if kept else []
-    return [
-        Recording(
-            drive.name if len(parts) == 1 else f"{drive.name}/{kept[part.start]}",
-            array_cache.part(frames, kept[part.start], kept[part.stop - 1] + 1),
-            intrinsics=view.intrinsics(drive.intrinsics),
-            depth=None
-            if depth is None
-            else array_cache.part(depth, kept[part.start], kept[part.stop - 1] + 1),
-            world_from_camera=None if poses is None else poses[kept[part]],
-            instance_labels=None
-            if labels is None or not labelled[kept[part]].all()
-            else array_cache.part(labels, kept[part.start], kept[part.stop - 1] + 1),
-        )
-        for part in parts
-    ]
 
 
-def _has_points(drive: drive_lib.Drive) -> bool:
-    """Returns whether a drive has known depth, as its first frame tells."""
-    try:
-        return drive.points(0) is not None
-    except DataError:
-        return True  # It has it, but this one is broken.
+def _part(maps: np.memmap, indices: Sequence[int]) -> np.ndarray:
+    """Returns consecutive frames of a cached array."""
+    return array_cache.part(maps, indices[0], indices[-1] + 1)
 
 
-def _frame(
-    drive: drive_lib.Drive, view: view_lib.View, index: int, problems: Problems
-) -> np.ndarray:
-    """Returns a frame through the view; black where it cannot be read and is skipped."""
-    try:
-        return view.image(drive.image(index))
-    except DataError:
-        if problems.on_error == "raise":
-            raise
-        return np.zeros((*view.size, 3), np.uint8)
-
-
-def _readable(
-    drive: drive_lib.Drive, frames: np.ndarray, problems: Problems
-) -> list[int]:
-    """Returns the frames of a cache that are images, and reports the others.
-
-    A broken frame was stored black. Black frames are read again, to tell the ones that
-    are broken from those that are dark; there are few.
-    """
-    kept = []
-    for index in range(len(frames)):
-        if not frames[index, 0].any() and not frames[index].any():
-            try:
-                drive.image(index)
-            except DataError as error:
-                problems.report(error)
-                continue
-        kept.append(index)
-    return kept
-
-
-def _depth(
-    drive: drive_lib.Drive,
-    view: view_lib.View,
-    frames: np.memmap,
-    problems: Problems,
-) -> np.memmap:
-    """Returns float32 `[n h w]`; what is broken is 0, unknown, and counted."""
-
-    def read(index: int) -> np.ndarray:
-        with problems.caught():
-            points = drive.points(index)
-            if points is not None:
-                return view.depth(points)
-        return np.zeros(view.size, np.float32)
-
-    return array_cache.cached(
-        _map_entry(drive, view, frames, "depth", problems),
-        workers.read_ahead(read, len(drive)),
-    )
-
-
-def _labels(
-    drive: drive_lib.Drive,
-    view: view_lib.View,
-    frames: np.memmap,
-    problems: Problems,
-) -> np.memmap:
-    """Returns uint8 `[n h w]` with ids that persist; 0 where broken or unknown."""
-
-    def read(index: int) -> np.ndarray:
-        with problems.caught():
-            labels = drive.labels(index)
-            if labels is not None:
-                return view.labels(labels)
-        return np.zeros(view.size, np.uint8)
-
-    return array_cache.cached(
-        _map_entry(drive, view, frames, "labels", problems),
-        persistent_labels.persistent(workers.read_ahead(read, len(drive))),
-    )
-
-
-def _map_entry(
-    drive: drive_lib.Drive,
-    view: view_lib.View,
-    frames: np.memmap,
-    kind: str,
-    problems: Problems,
-) -> array_cache.Entry:
-    """Returns the entry of the depth or labels that belong to cached frames."""
-    frames_file = pathlib.Path(str(frames.filename))
-    files = (*drive.truth_files(), *drive.calibration_files())
-    key = fingerprint.digest(
-        _VERSION,
-        kind,
-        frames_file.name,  # Depends on the images and the view.
-        problems.on_error,  # What is broken is left unknown when skipped.
-        fingerprint.file_identities(files),
-        _calibration(drive),
-    )
-    dtype = np.float32 if kind == "depth" else np.uint8
-    return array_cache.Entry(
-        frames_file.parent, drive.name, kind, key, view.size, dtype, len(drive)
-    )
-
-
-def _calibration(drive: drive_lib.Drive) -> list[Any]:
-    """Returns the numbers of a drive by which its laser points are projected."""
+def _calibration(source: Source) -> list[Any]:
+    """Returns the numbers of a source by which its laser points are projected."""
     values = {
-        field.name: getattr(drive, field.name) for field in dataclasses.fields(drive)
+        field.name: getattr(source, field.name) for field in dataclasses.fields(source)
     }
     return [
-        (name, _calibration(value) if isinstance(value, drive_lib.Drive) else value)
+        (name, _calibration(value) if isinstance(value, Source) else value)
         for name, value in values.items()
-        if isinstance(value, np.ndarray | float | drive_lib.Drive)
+        if isinstance(value, np.ndarray | float | Source)
     ]

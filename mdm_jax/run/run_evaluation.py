@@ -27,10 +27,10 @@ from mdm_jax.evaluation.predictions import Maps
 from mdm_jax.evaluation.protocols import DepthProtocol
 from mdm_jax.methods import inference
 from mdm_jax.prediction import trajectory
+from mdm_jax.recording import opening
 from mdm_jax.recording.arrays import Recording
 from mdm_jax.run import restore
 from mdm_jax.run.restore import Run
-from mdm_jax.sources import own_video
 from mdm_jax.train import data
 
 
@@ -156,7 +156,7 @@ def write_trajectories(
         config.dataset.num_drives = 1
         drives = evaluated_drives(data.open_data(config, str(run.workdir)))
     else:
-        recordings = own_video.open_path(
+        recordings = opening.open_video(
             images,
             size=dataset.size,
             crop=dataset.crop,

@@ -1,9 +1,10 @@
-"""Raw data sets, read where they were unpacked. One more is a file here and a line.
+"""Video on disk, opened by the name of its format: own video and raw data sets.
 
-A reader is a function `open_drives(root, *, problems, ...)` that returns the drives
-(`drive.Drive`) below a folder without decoding anything. `recordings` makes of a drive
-what training reads. Whatever is wrong with the files is a `DataError`, which stops or
-is skipped and counted (`errors.Problems`).
+A reader of a raw data set is a function `open_sources(root, *, problems, ...)` that
+returns the sources (`source.Source`) below a folder without decoding anything;
+`recording.opening` turns sources into what training reads. Adding one takes a file here
+and a line in `READERS`. Whatever is wrong with the files is a `DataError`, which stops
+or is skipped and counted (`errors.Problems`).
 """
 
 from __future__ import annotations
@@ -20,49 +21,58 @@ from mdm_jax.sources import (
     kitti_odometry,
     kitti_raw,
     nuscenes,
+    own_video,
     struct2depth,
     waymo_v1,
     waymo_v2,
 )
-from mdm_jax.sources.drive import Drive
+from mdm_jax.sources.source import Source
 
-READERS: Mapping[str, Callable[..., list[Drive]]] = {
-    "cityscapes": cityscapes.open_drives,
-    "ddad": ddad.open_drives,
-    "kitti_odometry": kitti_odometry.open_drives,
-    "kitti_raw": kitti_raw.open_drives,
-    "nuscenes": nuscenes.open_drives,
-    "struct2depth": struct2depth.open_drives,
-    "waymo_v1": waymo_v1.open_drives,
-    "waymo_v2": waymo_v2.open_drives,
+READERS: Mapping[str, Callable[..., list[Source]]] = {
+    "cityscapes": cityscapes.open_sources,
+    "ddad": ddad.open_sources,
+    "kitti_odometry": kitti_odometry.open_sources,
+    "kitti_raw": kitti_raw.open_sources,
+    "nuscenes": nuscenes.open_sources,
+    "struct2depth": struct2depth.open_sources,
+    "waymo_v1": waymo_v1.open_sources,
+    "waymo_v2": waymo_v2.open_sources,
 }
 
 
-def open_drives(
+def open_sources(
     name: str,
-    root: str | os.PathLike[str],
+    path: str | os.PathLike[str],
     *,
+    intrinsics: str = "",
     problems: Problems | None = None,
     **options: Any,
-) -> list[Drive]:
-    """Returns the drives of a raw data set, in order of their names.
+) -> list[Source]:
+    """Returns the sources at a path, in order of their names.
 
     Args:
-        name: of the data set, a key of `READERS`.
-        root: its folder.
-        problems: what to do about broken files; None stops at the first.
+        name: `video` for a user's own images and movies, or a key of `READERS`.
+        path: a file or folder, see `own_video.open_sources` and the readers.
+        intrinsics: of a user's own frames, as `intrinsics_file` explains; raw data sets
+            come with theirs.
+        problems: what to do about broken files of a raw data set; None stops at the
+            first.
         **options: of the reader.
 
     Raises:
-        ValueError: there is no such reader.
+        FileNotFoundError: no such path, or no intrinsics of own frames.
+        ValueError: there is no such reader, or own frames that cannot be used.
         DataError: nothing to read there, or broken files.
     """
+    place = pathlib.Path(path).expanduser()
+    if name == "video":
+        return own_video.open_sources(place, intrinsics=intrinsics)
     if name not in READERS:
-        raise ValueError(f"expected one of {', '.join(READERS)}, got {name!r}")
-    path = pathlib.Path(root).expanduser()
+        expected = ", ".join(("video", *READERS))
+        raise ValueError(f"expected one of {expected}, got {name!r}")
     problems = problems or Problems()
-    drives = READERS[name](path, problems=problems, **options)
-    if not drives:
+    sources = READERS[name](place, problems=problems, **options)
+    if not sources:
         advice = problems.summary() if problems.errors else "is this the right folder?"
-        raise DataError(path, f"no drives of {name} found below it; {advice}")
-    return drives
+        raise DataError(place, f"no drives of {name} found below it; {advice}")
+    return sources

@@ -21,7 +21,8 @@ import numpy as np
 from mdm_jax.files import file_content, image_file
 from mdm_jax.files.errors import DataError, Problems
 from mdm_jax.geometry import intrinsics as intrinsics_lib
-from mdm_jax.sources import drive
+from mdm_jax.sources import source as source_lib
+from mdm_jax.sources.source import Source
 
 FRAME_RATE = 17.0  # Hz
 # The lowest quarter shows the car's bonnet and its star.
@@ -31,7 +32,7 @@ _CAMERA = re.compile(r"(.+_\d{6})_(\d{6})_camera\.json")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class CityscapesDrive(drive.Drive):
+class CityscapesDrive(Source):
     """A snippet.
 
     Attributes:
@@ -41,6 +42,7 @@ class CityscapesDrive(drive.Drive):
         baseline: of the stereo camera, in metres; None where it is not told.
     """
 
+    intrinsics: np.ndarray
     root: pathlib.Path
     split: str
     snippet: str
@@ -86,9 +88,9 @@ class CityscapesDrive(drive.Drive):
         return np.array(self.numbers) / FRAME_RATE
 
 
-def open_drives(
+def open_sources(
     root: pathlib.Path, *, problems: Problems, split: str = ""
-) -> list[drive.Drive]:
+) -> list[Source]:
     """Returns the snippets below a folder, by split, city and number.
 
     Args:
@@ -100,13 +102,13 @@ def open_drives(
     Raises:
         DataError: a snippet has no camera file, or a damaged one.
     """
-    found: list[drive.Drive] = []
+    found: list[Source] = []
     images = root / "leftImg8bit_sequence"
     for folder in [images / split] if split else file_content.children(images):
         for city in file_content.children(folder):
             cameras = _cameras(root / "camera" / folder.name / city.name)
             for snippet, frames in _snippets(city).items():
-                for part in drive.runs(list(frames)):
+                for part in source_lib.runs(list(frames)):
                     numbers = tuple(frames)[part]
                     with problems.caught():
                         found.append(
@@ -145,7 +147,7 @@ def _open_snippet(
     snippet: str,
     frames: dict[int, pathlib.Path],
     cameras: dict[int, pathlib.Path],
-) -> drive.Drive:
+) -> Source:
     numbers = tuple(frames)
     city = snippet.split("_")[0]
     if not cameras:

@@ -23,11 +23,13 @@ import numpy as np
 from mdm_jax.files import file_content, image_file
 from mdm_jax.files.errors import DataError, Problems
 from mdm_jax.geometry import intrinsics as intrinsics_lib
-from mdm_jax.sources import drive, projection
+from mdm_jax.sources import projection
+from mdm_jax.sources import source as source_lib
+from mdm_jax.sources.source import Source
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class DdadDrive(drive.Drive):
+class DdadDrive(Source):
     """The images of one camera in one scene.
 
     Attributes:
@@ -38,6 +40,7 @@ class DdadDrive(drive.Drive):
         world_from_lidar: `[n 4 4]`, of these scans.
     """
 
+    intrinsics: np.ndarray
     scene: pathlib.Path
     poses: np.ndarray
     seconds: np.ndarray
@@ -62,15 +65,15 @@ class DdadDrive(drive.Drive):
         return [scan for scan in self.scans if scan is not None]
 
     def world_from_camera(self) -> np.ndarray:
-        return drive.checked_poses(self.poses, self.scene)
+        return source_lib.checked_poses(self.poses, self.scene)
 
     def timestamps(self) -> np.ndarray:
-        return drive.checked_timestamps(self.seconds, self.scene)
+        return source_lib.checked_timestamps(self.seconds, self.scene)
 
 
-def open_drives(
+def open_sources(
     root: pathlib.Path, *, problems: Problems, camera: str = "CAMERA_01"
-) -> list[drive.Drive]:
+) -> list[Source]:
     """Returns the scenes below a folder, by the names of their folders.
 
     Args:
@@ -81,7 +84,7 @@ def open_drives(
     Raises:
         DataError: a scene or its calibration is missing or damaged.
     """
-    found: list[drive.Drive] = []
+    found: list[Source] = []
     for folder in file_content.children(root):
         if not file_content.is_folder(folder):
             continue
@@ -92,7 +95,7 @@ def open_drives(
     return found
 
 
-def _open_scene(path: pathlib.Path, camera: str) -> drive.Drive:
+def _open_scene(path: pathlib.Path, camera: str) -> Source:
     record = file_content.read_json(path)
     data = {
         file_content.field(datum, ("key",), path): datum

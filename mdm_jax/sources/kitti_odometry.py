@@ -19,14 +19,16 @@ import numpy as np
 
 from mdm_jax.files import file_content, image_file
 from mdm_jax.files.errors import DataError, Problems
-from mdm_jax.sources import drive, kitti_calibration, projection
+from mdm_jax.sources import kitti_calibration, projection
+from mdm_jax.sources import source as source_lib
+from mdm_jax.sources.source import Source
 
 _CAMERAS = (2, 0)  # the left ones, colour first
 _SEQUENCE = re.compile(r"\d\d")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class OdometryDrive(drive.Drive):
+class OdometryDrive(Source):
     """Consecutive frames of one camera of a sequence.
 
     Attributes:
@@ -36,6 +38,7 @@ class OdometryDrive(drive.Drive):
         rectified_from_velo: `[4 4]`; None where the calibration does not tell.
     """
 
+    intrinsics: np.ndarray
     folder: pathlib.Path
     pose_file: pathlib.Path
     camera_from_rectified: np.ndarray
@@ -63,7 +66,7 @@ class OdometryDrive(drive.Drive):
         self._check_length(rows, self.pose_file)
         poses = np.tile(np.eye(4), (len(rows), 1, 1))
         poses[:, :3] = rows.reshape(-1, 3, 4)
-        poses = drive.checked_poses(poses, self.pose_file)[list(self.numbers)]
+        poses = source_lib.checked_poses(poses, self.pose_file)[list(self.numbers)]
         return poses @ projection.inverse(self.camera_from_rectified)
 
     def timestamps(self) -> np.ndarray | None:
@@ -72,7 +75,7 @@ class OdometryDrive(drive.Drive):
             return None
         seconds = file_content.read_table(path, 1)[:, 0]
         self._check_length(seconds, path)
-        return drive.checked_timestamps(seconds, path)[list(self.numbers)]
+        return source_lib.checked_timestamps(seconds, path)[list(self.numbers)]
 
     def _check_length(self, rows: np.ndarray, path: pathlib.Path):
         if len(rows) <= self.numbers[-1]:
@@ -83,9 +86,9 @@ class OdometryDrive(drive.Drive):
             )
 
 
-def open_drives(
+def open_sources(
     root: pathlib.Path, *, problems: Problems, camera: int | None = None
-) -> list[drive.Drive]:
+) -> list[Source]:
     """Returns the sequences below a folder, named `00`, `01`, ...
 
     Args:
@@ -97,7 +100,7 @@ def open_drives(
     Raises:
         DataError: no calibration, or a damaged one.
     """
-    found: list[drive.Drive] = []
+    found: list[Source] = []
     for folder in file_content.children(root / "sequences"):
         if not _SEQUENCE.fullmatch(folder.name):
             continue
@@ -109,14 +112,12 @@ def open_drives(
     return found
 
 
-def _open_camera(
-    root: pathlib.Path, folder: pathlib.Path, camera: int
-) -> list[drive.Drive]:
+def _open_camera(root: pathlib.Path, folder: pathlib.Path, camera: int) -> list[Source]:
     calibration = kitti_calibration.Calibration(folder / "calib.txt")
     intrinsics, camera_from_rectified = calibration.camera(f"P{camera}")
     images = file_content.numbered(folder / f"image_{camera}", (".png", ".jpg"))
     numbers = tuple(images)
-    parts = drive.runs(numbers)
+    parts = source_lib.runs(numbers)
     size = image_file.size_of(images.values())
     return [
         OdometryDrive(

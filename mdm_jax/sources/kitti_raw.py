@@ -23,7 +23,9 @@ from absl import logging
 
 from mdm_jax.files import file_content, image_file
 from mdm_jax.files.errors import DataError, Problems
-from mdm_jax.sources import drive, kitti_calibration, projection
+from mdm_jax.sources import kitti_calibration, projection
+from mdm_jax.sources import source as source_lib
+from mdm_jax.sources.source import Source
 
 _EARTH_RADIUS = 6378137.0  # metres, WGS 84
 _DATE = re.compile(r"\d{4}_\d{2}_\d{2}")
@@ -32,7 +34,7 @@ _DRIVE = re.compile(r"\d{4}_\d{2}_\d{2}_drive_\d{4}_sync")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class KittiDrive(drive.Drive):
+class KittiDrive(Source):
     """Consecutive frames of one colour camera.
 
     Attributes:
@@ -42,6 +44,7 @@ class KittiDrive(drive.Drive):
         camera_from_imu: `[4 4]`; None where the calibration of the IMU is missing.
     """
 
+    intrinsics: np.ndarray
     folder: pathlib.Path
     camera: int
     camera_from_velo: np.ndarray
@@ -110,7 +113,7 @@ class KittiDrive(drive.Drive):
         )
         world_from_imu = oxts_poses(packets)
         for pose, path in zip(world_from_imu, paths, strict=True):
-            drive.checked_poses(pose[None], path)
+            source_lib.checked_poses(pose[None], path)
         return world_from_imu @ projection.inverse(self.camera_from_imu)
 
     def timestamps(self) -> np.ndarray | None:
@@ -133,12 +136,12 @@ class KittiDrive(drive.Drive):
                 f" the frames up to {self.numbers[-1]} ({error})",
             ) from error
         seconds = times.astype(np.int64) / 1e9
-        return drive.checked_timestamps(seconds, path)
+        return source_lib.checked_timestamps(seconds, path)
 
 
-def open_drives(
+def open_sources(
     root: pathlib.Path, *, problems: Problems, cameras: Sequence[int] = (2, 3)
-) -> list[drive.Drive]:
+) -> list[Source]:
     """Returns the drives below a folder, by date, drive and camera.
 
     Args:
@@ -150,7 +153,7 @@ def open_drives(
         DataError: a calibration file is missing or damaged, or the images do not have
             the size that was calibrated.
     """
-    found: list[drive.Drive] = []
+    found: list[Source] = []
     for date in file_content.children(root):
         if not _DATE.fullmatch(date.name):
             continue
@@ -200,7 +203,7 @@ def _about(axis: int, angle: np.ndarray) -> np.ndarray:
     return rotation
 
 
-def _open_camera(folder: pathlib.Path, camera: int) -> list[drive.Drive]:
+def _open_camera(folder: pathlib.Path, camera: int) -> list[Source]:
     date = folder.parent
     cameras = kitti_calibration.Calibration(date / "calib_cam_to_cam.txt")
     intrinsics, camera_from_rectified = cameras.camera(f"P_rect_{camera:02d}")
@@ -224,7 +227,7 @@ def _open_camera(folder: pathlib.Path, camera: int) -> list[drive.Drive]:
             f" {size[1]} x {size[0]}: give the original images, they are resized here",
         )
     numbers = tuple(images)
-    parts = drive.runs(numbers)
+    parts = source_lib.runs(numbers)
     name = f"{folder.name}/{camera:02d}"
     return [
         KittiDrive(

@@ -21,7 +21,9 @@ import numpy as np
 
 from mdm_jax.files import file_content, image_file
 from mdm_jax.files.errors import DataError, Problems
-from mdm_jax.sources import drive, projection
+from mdm_jax.sources import projection
+from mdm_jax.sources import source as source_lib
+from mdm_jax.sources.source import Source
 
 # LiDAR turns at 20 Hz: some sweep is never further from an image than half a turn.
 _MAX_DELAY = 0.05  # seconds
@@ -37,7 +39,7 @@ _SCAN_COLUMNS = 5  # x, y, z, intensity, ring
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class NuscenesDrive(drive.Drive):
+class NuscenesDrive(Source):
     """The images of one camera in one scene.
 
     Attributes:
@@ -48,6 +50,7 @@ class NuscenesDrive(drive.Drive):
         world_from_lidar: `[n 4 4]`, of these scans.
     """
 
+    intrinsics: np.ndarray
     tables: pathlib.Path
     poses: np.ndarray
     seconds: np.ndarray
@@ -73,20 +76,22 @@ class NuscenesDrive(drive.Drive):
         return [scan for scan in self.scans if scan is not None]
 
     def world_from_camera(self) -> np.ndarray:
-        return drive.checked_poses(self.poses, self.tables / "ego_pose.json")
+        return source_lib.checked_poses(self.poses, self.tables / "ego_pose.json")
 
     def timestamps(self) -> np.ndarray:
-        return drive.checked_timestamps(self.seconds, self.tables / "sample_data.json")
+        return source_lib.checked_timestamps(
+            self.seconds, self.tables / "sample_data.json"
+        )
 
 
-def open_drives(
+def open_sources(
     root: pathlib.Path,
     *,
     problems: Problems,
     version: str = "",
     camera: str = "CAM_FRONT",
     keyframes_only: bool = False,
-) -> list[drive.Drive]:
+) -> list[Source]:
     """Returns the scenes below a folder, by name.
 
     The tables of the whole data set fill several gigabytes of memory while they are
@@ -115,7 +120,7 @@ def open_drives(
         scene = tables.get(sample, "scene_token")
         chosen = images if channel == camera else scans
         chosen.setdefault(scene, []).append(record)
-    found: list[drive.Drive] = []
+    found: list[Source] = []
     for scene in sorted(tables.rows("scene"), key=lambda row: str(row.get("name"))):
         token = scene.get("token")
         if token in images:
@@ -217,7 +222,7 @@ def _open_scene(
     name: str,
     images: Sequence[Mapping[str, Any]],
     scans: Sequence[Mapping[str, Any]],
-) -> drive.Drive:
+) -> Source:
     paths = tuple(root / str(tables.get(record, "filename")) for record in images)
     sensor_token = tables.get(images[0], "calibrated_sensor_token")
     sensor = tables.row("calibrated_sensor", sensor_token)

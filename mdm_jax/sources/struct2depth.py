@@ -19,13 +19,13 @@ import numpy as np
 
 from mdm_jax.files import file_content, image_file
 from mdm_jax.files.errors import DataError, Problems
-from mdm_jax.sources import drive
+from mdm_jax.sources.source import Source
 
 _FRAMES = 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class StripDrive(drive.Drive):
+class StripDrive(Source):
     """The frames of one strip."""
 
     def image(self, index: int) -> np.ndarray:
@@ -52,9 +52,9 @@ class StripDrive(drive.Drive):
         return [self.files[0].with_name(f"{self.files[0].stem}-fseg.png")]
 
 
-def open_drives(
+def open_sources(
     root: pathlib.Path, *, problems: Problems, list_file: str = ""
-) -> list[drive.Drive]:
+) -> list[Source]:
     """Returns the strips below a folder, one drive of three frames each.
 
     Args:
@@ -76,7 +76,7 @@ def open_drives(
             for path in file_content.children(folder)
             if path.suffix == ".png" and not path.stem.endswith("-fseg")
         ]
-    found: list[drive.Drive] = []
+    found: list[Source] = []
     for path in strips:
         with problems.caught():
             found.append(_open_strip(path))
@@ -98,7 +98,7 @@ def _listed(root: pathlib.Path, list_path: pathlib.Path) -> list[pathlib.Path]:
     return strips
 
 
-def _open_strip(path: pathlib.Path) -> drive.Drive:
+def _open_strip(path: pathlib.Path) -> Source:
     height, width = image_file.size_of([path])
     if width % _FRAMES:
         raise DataError(

@@ -20,8 +20,10 @@ import numpy as np
 
 from mdm_jax.files import file_content, fingerprint, image_file
 from mdm_jax.files.errors import DataError, Problems
-from mdm_jax.sources import drive, tfrecord, waymo_sensors
 from mdm_jax.sources import protobuf_wire as wire
+from mdm_jax.sources import source as source_lib
+from mdm_jax.sources import tfrecord, waymo_sensors
+from mdm_jax.sources.source import Source
 
 # More bytes than any range image unpacks to.
 _MAX_UNPACKED = 1 << 28
@@ -162,7 +164,7 @@ class Frame:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class WaymoDrive(drive.Drive):
+class WaymoDrive(Source):
     """The front images of a segment.
 
     Attributes:
@@ -216,7 +218,7 @@ class WaymoDrive(drive.Drive):
     def timestamps(self) -> np.ndarray:
         with reading(self.files[0]):
             seconds = [frame.seconds() for frame in self._glances()]
-        return drive.checked_timestamps(np.array(seconds), self.files[0])
+        return source_lib.checked_timestamps(np.array(seconds), self.files[0])
 
     def _glances(self) -> Iterator[Frame]:
         """Yields the frames for a look at small parts, without their check sums."""
@@ -227,9 +229,9 @@ class WaymoDrive(drive.Drive):
         return _frame(self.files[index], self.records[index])
 
 
-def open_drives(
+def open_sources(
     root: pathlib.Path, *, problems: Problems, split: str = ""
-) -> list[drive.Drive]:
+) -> list[Source]:
     """Returns the segments in a folder, by name.
 
     Args:
@@ -243,7 +245,7 @@ def open_drives(
         DataError: a file is not a TFRecord of frames, or breaks off.
     """
     folder = root / split if split else root
-    found: list[drive.Drive] = []
+    found: list[Source] = []
     for path in file_content.children(folder):
         inner = file_content.children(path) if file_content.is_folder(path) else [path]
         for candidate in inner:
@@ -277,7 +279,7 @@ def _frame(path: pathlib.Path, record: tfrecord.Record) -> Frame:
     return _cached_frame(path, record, fingerprint.file_identity(path))
 
 
-def _open_segment(path: pathlib.Path, problems: Problems) -> drive.Drive:
+def _open_segment(path: pathlib.Path, problems: Problems) -> Source:
     records, error = tfrecord.index(path)
     if error is not None and not records:
         raise error

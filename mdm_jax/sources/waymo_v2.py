@@ -21,7 +21,9 @@ import numpy as np
 
 from mdm_jax.files import file_content, image_file
 from mdm_jax.files.errors import DataError, Problems
-from mdm_jax.sources import drive, parquet, waymo_sensors
+from mdm_jax.sources import parquet, waymo_sensors
+from mdm_jax.sources import source as source_lib
+from mdm_jax.sources.source import Source
 
 _TIME = "key.frame_timestamp_micros"
 _CAMERA = "key.camera_name"
@@ -46,7 +48,7 @@ _LASERS = range(1, 6)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class WaymoDrive(drive.Drive):
+class WaymoDrive(Source):
     """The front images of a segment.
 
     Attributes:
@@ -128,7 +130,7 @@ class WaymoDrive(drive.Drive):
 
     def timestamps(self) -> np.ndarray:
         seconds = np.array(self.micros) * 1e-6
-        return drive.checked_timestamps(seconds, self.files[0])
+        return source_lib.checked_timestamps(seconds, self.files[0])
 
     def _table(self, component: str) -> pathlib.Path:
         return self.folder / component / f"{self.segment}.parquet"
@@ -170,9 +172,9 @@ class WaymoDrive(drive.Drive):
             )
 
 
-def open_drives(
+def open_sources(
     root: pathlib.Path, *, problems: Problems, split: str = ""
-) -> list[drive.Drive]:
+) -> list[Source]:
     """Returns the segments below a folder, by name.
 
     Args:
@@ -188,7 +190,7 @@ def open_drives(
     parquet.pyarrow_parquet()
     folder = root / split if split else root
     folders = [folder, *(path for path in file_content.children(folder))]
-    found: list[drive.Drive] = []
+    found: list[Source] = []
     for holder in folders:
         images = holder / "camera_image"
         if not file_content.is_folder(images):
@@ -200,7 +202,7 @@ def open_drives(
     return found
 
 
-def _open_segment(folder: pathlib.Path, path: pathlib.Path) -> drive.Drive:
+def _open_segment(folder: pathlib.Path, path: pathlib.Path) -> Source:
     rows = parquet.rows(path, (_TIME, _CAMERA))
     frames = sorted(key for key in rows if key[1] == waymo_sensors.FRONT)
     if not frames:

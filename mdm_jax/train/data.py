@@ -16,7 +16,6 @@ from mdm_jax.masks import mask_set
 from mdm_jax.methods import instance_slots
 from mdm_jax.prepared import reading
 from mdm_jax.recording.arrays import Recording
-from mdm_jax.sources import own_video
 from mdm_jax.synthetic import rendered_drives
 
 
@@ -69,7 +68,7 @@ def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
     dataset = config.dataset.copy_and_resolve_references()
     dataset.cache_dir = d.cache_dir or str(pathlib.Path(workdir) / "cache")
     if name == "video":
-        return Data(own_video.open_recordings(dataset), [], split)
+        return Data(raw_data.open_video(dataset), [], split)
     opened = reading if name == "prepared" else raw_data
     parts = opened.open_parts(
         dataset, held_out=split, labelled_only=config.method == "instance_motion"

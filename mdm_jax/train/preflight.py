@@ -14,7 +14,7 @@ from mdm_jax import config as config_lib
 from mdm_jax import methods
 from mdm_jax.input_pipeline import augment
 from mdm_jax.methods.base import Method, Variables, total_loss
-from mdm_jax.sources import footage
+from mdm_jax.sources import own_video
 from mdm_jax.structs import batch_from_arrays
 from mdm_jax.train import initial_weights, optimizer, sharding
 
@@ -32,10 +32,10 @@ def check(config: ml_collections.ConfigDict, mesh: Mesh, *, resumes: bool = Fals
     """
     config_lib.validate(config)
     size = tuple(config.dataset.size)
-    if len(size) != 2 or min(size) < footage.MIN_SIDE:
+    if len(size) != 2 or min(size) < own_video.MIN_SIDE:
         raise ValueError(
             "config.dataset.size expects (height, width), at least "
-            f"{footage.MIN_SIDE} pixels each, as in --config.dataset.size=128,416, got "
+            f"{own_video.MIN_SIDE} pixels each, as in --config.dataset.size=128,416, got "
             f"{size}"
         )
     method = methods.create(config)

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from mdm_jax.files import atomic, image_file
 from mdm_jax.masks import mask_set
-from mdm_jax.sources import footage as footage_lib
+from mdm_jax.sources.source import Source
 from mdm_jax.visualize import video
 
 FILE = "overview.mp4"
@@ -20,12 +20,12 @@ _FRAMES_PER_SECOND = 10.0
 _OPACITY = 0.55
 
 
-def write(folder: pathlib.Path, footage: footage_lib.Footage) -> None:
+def write(folder: pathlib.Path, source: Source) -> None:
     """Writes the overview of an annotated clip beside its label maps, if it is missing.
 
     Args:
         folder: of the clip, as `annotation.clips` makes it.
-        footage: its frames.
+        source: its frames.
 
     Raises:
         OSError: it cannot be written; nothing is left behind then.
@@ -34,11 +34,11 @@ def write(folder: pathlib.Path, footage: footage_lib.Footage) -> None:
     if path.exists():
         return
     maps = folder / mask_set.LABEL_FOLDER
-    names = footage_lib.frame_names(footage, len(list(maps.iterdir())))
+    names = source.counted(len(list(maps.iterdir()))).frame_names()
     with atomic.replacing(path) as temporary:
         film = video.VideoWriter(temporary, frames_per_second=_FRAMES_PER_SECOND)
         with contextlib.closing(film):
-            for name, image in zip(names, footage.decode(lambda image: image)):
+            for name, image in zip(names, source.images()):
                 labels = image_file.read_labels(maps / f"{name}.png")
                 film.write(draw(image, labels))
 

@@ -10,8 +10,8 @@ from mdm_jax.annotation import clips, linking, mask_sources, sequence
 from mdm_jax.files import image_file
 from mdm_jax.files.errors import DataError
 from mdm_jax.masks import instances, mask_set
-from mdm_jax.sources import footage as footage_lib
-from mdm_jax.sources import own_video as sources_lib
+from mdm_jax.recording import opening
+from mdm_jax.sources import own_video
 
 _OPTIONS = linking.Options()
 
@@ -30,11 +30,9 @@ def root(tmp_path, street):
 
 
 def _annotate(root, output="out", **fields):
-    (footage,) = footage_lib.find(root / "drive")
+    (video,) = own_video.open_sources(root / "drive", intrinsics="learned")
     sources = clips.Sources(**{"masks": str(root / "masks"), **fields})
-    return clips.annotate_clip(
-        footage, root / output, sources=sources, options=_OPTIONS
-    )
+    return clips.annotate_clip(video, root / output, sources=sources, options=_OPTIONS)
 
 
 def _maps(root, output="out"):
@@ -46,7 +44,7 @@ def test_what_is_written_is_what_training_reads(root, street):
     summary = _annotate(root)
     assert summary["tracks"] == 4
     assert summary["share_matched"] == 1
-    (recording,) = sources_lib.open_path(
+    (recording,) = opening.open_video(
         root / "drive",
         size=(96, 208),
         intrinsics="fov:60",

@@ -9,13 +9,13 @@ import pytest
 
 from mdm_jax import sources
 from mdm_jax.input_pipeline import list_file, splits
-from mdm_jax.sources import drive as drive_lib
+from mdm_jax.sources.source import Source
 
 SCENE = "2011_09_26_drive_0002_sync"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class _Numbers(drive_lib.Drive):
+class _Numbers(Source):
     """Frames that hold their own number."""
 
     def image(self, index):
@@ -128,11 +128,11 @@ def test_targets_come_with_their_neighbours():
 
 def test_a_part_of_a_part_is_a_part():
     drive = _drive("a", range(10))
-    (part,) = drive_lib.take(drive, [3, 4, 5, 6])
-    (smaller,) = drive_lib.take(part, [1, 2])
+    (part,) = drive.take([3, 4, 5, 6])
+    (smaller,) = part.take([1, 2])
     assert smaller.numbers == (4, 5)
     assert smaller.image(1)[0, 0, 0] == 5
-    assert drive_lib.take(drive, []) == []
+    assert drive.take([]) == []
 
 
 def test_eigen_holds_out_scenes_whatever_the_camera():
@@ -177,7 +177,7 @@ def test_genuine_lists_are_checked_against_the_disk(sample_data, tmp_path):
             source / "2011_09_26_drive_0001_sync/image_02/data" / f"{frame:010d}.png",
             images / f"{69 + frame:010d}.png",
         )
-    drives = sources.open_drives("kitti_raw", tmp_path)
+    drives = sources.open_sources("kitti_raw", tmp_path)
     assert splits.eigen(drives).test == drives
     entries = list_file.read_list(
         sample_data / "kitti_splits" / "monodepth2/eigen/test_files.txt"
@@ -194,7 +194,7 @@ def test_only_labelled_frames_with_labelled_neighbours_are_kept(monkeypatch):
     known = [True, False, True, True, False, True, True]
     monkeypatch.setattr(_Numbers, "labelled", lambda self: known, raising=False)
     assert [part.numbers for part in splits.labelled(drive)] == [(2, 3), (5, 6)]
-    (part,) = drive_lib.take(drive, [1, 2, 3])
+    (part,) = drive.take([1, 2, 3])
     assert part.labelled() == [False, True, True]
     monkeypatch.undo()
     assert splits.labelled(drive) == []

@@ -51,16 +51,16 @@ def test_masks_and_motion_are_not_mixed():
 def test_a_single_image_a_folder_and_a_video_are_found(tmp_path, write_frames):
     folder = write_frames(3)
     (several,) = frames.open_sources(str(folder))
-    assert [several.frame_name(i) for i in range(3)] == ["view_0", "view_1", "view_2"]
+    assert frames.names(several) == ["view_0", "view_1", "view_2"]
     (single,) = frames.open_sources(str(folder / "view_1.png"))
-    view = frames.make_view(single.footage.size, (32, 48))
-    (frame,) = single.decode(view)
+    view = frames.make_view(single.size, (32, 48))
+    (frame,) = frames.decode(single, view)
     assert frame.original.shape == (80, 96, 3) and frame.seen.shape == (32, 48, 3)
     alone = tmp_path / "alone"
     alone.mkdir()
     (folder / "view_2.png").rename(alone / "view_2.png")
     (single,) = frames.open_sources(str(alone))
-    assert single.footage.expected == 1
+    assert len(single) == 1
     film = cv2.VideoWriter(
         str(tmp_path / "film.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 12.5, (64, 48)
     )
@@ -68,7 +68,7 @@ def test_a_single_image_a_folder_and_a_video_are_found(tmp_path, write_frames):
         film.write(np.full((48, 64, 3), 40 * i, np.uint8))
     film.release()
     (video,) = frames.open_sources(str(tmp_path / "film.avi"))
-    assert video.is_video and video.frame_name(2) == "000002"
+    assert video.sequential and frames.names(video)[2] == "000002"
     assert video.frames_per_second == pytest.approx(12.5)
 
 

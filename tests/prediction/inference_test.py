@@ -10,7 +10,7 @@ from mdm_jax.prediction import frames, inference, masks, store
 def run(network, tmp_path):
     def run_on(folder, *, kept=None, network=network, **options):
         (source,) = frames.open_sources(str(folder))
-        view = frames.make_view(source.footage.size, (32, 48))
+        view = frames.make_view(source.size, (32, 48))
         kept = kept or store.Store(tmp_path / "out", {}, overwrite=False)
         found = inference.predict_all(
             network, source, kept, view, intrinsics=None, **options

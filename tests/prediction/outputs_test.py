@@ -69,7 +69,7 @@ def test_frames_without_any_motion_say_so(network, write_frames, tmp_path):
     fake = network.predict
     object.__setattr__(network, "predict", still)
     (source,) = frames.open_sources(str(write_frames(3)))
-    view = frames.make_view(source.footage.size, (32, 48))
+    view = frames.make_view(source.size, (32, 48))
     kept = store.Store(tmp_path / "out", {}, overwrite=False)
     inference.predict_all(network, source, kept, view, intrinsics=None)
     limits = [

@@ -13,7 +13,6 @@ from mdm_jax import sources
 from mdm_jax.input_pipeline import loader, raw_data
 from mdm_jax.prepared import layout, plan, reading, shards, verify
 from mdm_jax.prepared.options import Options
-from mdm_jax.sources import own_video
 from tests import tiny_sets
 from tests.prepared import killed
 
@@ -51,7 +50,7 @@ def test_videos_are_prepared_as_they_are_read_in_place(
 ):
     folder = prepare("video", video_folder)
     found = reading.open_parts(dataset("prepared", folder, tmp_path), held_out="")
-    expected = own_video.open_recordings(dataset("video", video_folder, tmp_path))
+    expected = raw_data.open_video(dataset("video", video_folder, tmp_path))
     _assert_same(found.train, expected)
 
 
@@ -69,9 +68,7 @@ def test_a_video_file_gives_the_same_frames_however_it_is_cut(
         )
         found = reading.open_parts(dataset("prepared", folder, tmp_path), held_out="")
         fields = {"intrinsics": "learned"}
-        expected = own_video.open_recordings(
-            dataset("video", source, tmp_path, **fields)
-        )
+        expected = raw_data.open_video(dataset("video", source, tmp_path, **fields))
         _assert_same(found.train, expected)
     changes = found.train[0].changes[3]
     frames = np.asarray(expected[0].frames) / 255

@@ -14,7 +14,6 @@ from mdm_jax.files.errors import DataError
 from mdm_jax.input_pipeline import raw_data
 from mdm_jax.prepared import opening, reading
 from mdm_jax.prepared.options import Options
-from mdm_jax.sources import own_video
 from tests.prepared import killed
 
 
@@ -65,9 +64,7 @@ def test_masks_of_videos_are_those_read_in_place(
     fields = {"masks": str(tmp_path / "masks"), "mask_coding": "plain"}
     folder = prepare("video", video_folder, **fields)
     found = reading.open_parts(dataset("prepared", folder, tmp_path), held_out="")
-    expected = own_video.open_recordings(
-        dataset("video", video_folder, tmp_path, **fields)
-    )
+    expected = raw_data.open_video(dataset("video", video_folder, tmp_path, **fields))
     _compare(found.train, expected)
     with pytest.raises(ValueError, match="was built with masks='.*masks'.*data_dir"):
         prepare("video", video_folder)
@@ -77,7 +74,7 @@ def test_masks_of_videos_are_those_read_in_place(
 def both_eyes(tiny, tmp_path):
     """Two drives of one recording, whose names have a folder in them."""
     root = tiny.kitti_raw(tmp_path / "raw")
-    for drive in sources.open_drives("kitti_raw", root):
+    for drive in sources.open_sources("kitti_raw", root):
         frames = [f"{frame:010d}" for frame in range(3)]
         folder = tmp_path / "masks" / drive.name
         _write_masks(tiny, folder, frames, (tiny.HEIGHT, tiny.WIDTH))
@@ -88,7 +85,7 @@ def test_a_broken_mask_stops_or_leaves_out_its_drive(
     both_eyes, prepare, dataset, tmp_path
 ):
     root, masks = both_eyes
-    names = [drive.name for drive in sources.open_drives("kitti_raw", root)]
+    names = [drive.name for drive in sources.open_sources("kitti_raw", root)]
     (masks / names[-1] / "0000000001.png").write_bytes(b"broken")
     fields = {"masks": str(masks)}
     with pytest.raises(DataError, match=f"{names[-1]}/0000000001.png"):
@@ -214,11 +211,9 @@ def test_clips_travel_to_other_processes(both_eyes, tmp_path):
     options = Options(name="kitti_raw", source=str(root), data_dir=str(tmp_path))
     clips = opening.clips(options)
     copied = pickle.loads(pickle.dumps(clips))
-    assert [len(clip.names) for clip in copied] == [3, 3]
+    assert [len(clip.frame_names()) for clip in copied] == [3, 3]
     for clip, other in zip(clips, copied, strict=True):
-        for image, same in zip(
-            clip.decode(np.copy), other.decode(np.copy), strict=True
-        ):
+        for image, same in zip(clip.images(), other.images(), strict=True):
             np.testing.assert_array_equal(image, same)
 
 

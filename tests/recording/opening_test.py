@@ -13,13 +13,13 @@ from mdm_jax.files import array_cache, errors
 from mdm_jax.geometry import view
 from mdm_jax.input_pipeline import clips
 from mdm_jax.recording import opening
-from mdm_jax.sources import drive as drive_lib
+from mdm_jax.sources.source import Source
 
 SIZE = (10, 18)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class _Dots(drive_lib.Drive):
+class _Dots(Source):
     """A bright dot, with its depth and label where the dot is."""
 
     x: float
@@ -94,7 +94,7 @@ def test_a_crop_that_leaves_nothing_is_refused(crop):
 def test_every_tiny_set_becomes_clips(tiny_set, tmp_path):
     name, root = tiny_set
     made = _open(
-        sources.open_drives(name, root), tmp_path, with_depth=True, with_labels=True
+        sources.open_sources(name, root), tmp_path, with_depth=True, with_labels=True
     )
     table = clips.clip_table(made, clip_length=2, static_threshold=0)
     assert len(table.index) >= 1
@@ -104,7 +104,7 @@ def test_every_tiny_set_becomes_clips(tiny_set, tmp_path):
 
 def test_the_cache_is_used_until_a_file_changes(tiny, tmp_path, monkeypatch):
     root = tiny.kitti_odometry(tmp_path / "raw")
-    drives = sources.open_drives("kitti_odometry", root)
+    drives = sources.open_sources("kitti_odometry", root)
     (first,) = _open(drives, tmp_path, with_depth=True)
     with monkeypatch.context() as patch:
         patch.setattr(type(drives[0]), "image", None)
@@ -121,7 +121,7 @@ def test_the_cache_is_used_until_a_file_changes(tiny, tmp_path, monkeypatch):
 def test_another_calibration_lays_depth_out_anew(tiny, tmp_path):
     root = tiny.kitti_odometry(tmp_path / "raw")
     (first,) = _open(
-        sources.open_drives("kitti_odometry", root), tmp_path, with_depth=True
+        sources.open_sources("kitti_odometry", root), tmp_path, with_depth=True
     )
     path = root / "sequences" / "07" / "calib.txt"
     lines = path.read_text().splitlines()
@@ -129,7 +129,7 @@ def test_another_calibration_lays_depth_out_anew(tiny, tmp_path):
     values[11] += 1.0  # The scanner stands 1 m further back.
     path.write_text("\n".join([*lines[:-1], f"Tr: {tiny.numbers(values)}"]))
     (changed,) = _open(
-        sources.open_drives("kitti_odometry", root), tmp_path, with_depth=True
+        sources.open_sources("kitti_odometry", root), tmp_path, with_depth=True
     )
     farthest, now = (np.asarray(one.depth).max() for one in (first, changed))
     assert now == pytest.approx(farthest + 1, abs=1e-3)
@@ -139,7 +139,7 @@ def test_another_calibration_lays_depth_out_anew(tiny, tmp_path):
 def test_a_map_that_cannot_be_laid_out_leaves_nothing_behind(
     tiny, tmp_path, monkeypatch
 ):
-    drives = sources.open_drives("kitti_odometry", tiny.kitti_odometry(tmp_path))
+    drives = sources.open_sources("kitti_odometry", tiny.kitti_odometry(tmp_path))
     _open(drives, tmp_path)
     before = sorted((tmp_path / "cache").iterdir())
     with monkeypatch.context() as patch:
@@ -167,7 +167,7 @@ def test_a_broken_image_splits_a_recording_and_is_counted(tiny, tmp_path):
     path = folder / "image_2/000003.png"
     path.write_bytes(path.read_bytes()[:50])
     (folder / "image_2/000005.png").write_bytes(b"GIF89a")
-    drives = sources.open_drives("kitti_odometry", root)
+    drives = sources.open_sources("kitti_odometry", root)
     with pytest.raises(sources.DataError, match=r"000003.png: the PNG has no end"):
         _open(drives, tmp_path)
     assert not list((tmp_path / "cache").glob("*.npy"))
@@ -199,13 +199,13 @@ def test_a_frame_that_is_black_in_truth_is_kept(tiny, tmp_path):
     root = tiny.kitti_odometry(tmp_path / "raw")
     path = root / "sequences/07/image_2/000001.png"
     path.write_bytes(tiny.encoded(np.zeros((tiny.HEIGHT, tiny.WIDTH, 3), np.uint8)))
-    (made,) = _open(sources.open_drives("kitti_odometry", root), tmp_path)
+    (made,) = _open(sources.open_sources("kitti_odometry", root), tmp_path)
     assert len(made) == 3
 
 
 def test_a_broken_scan_is_unknown_depth_and_is_counted(tiny, tmp_path):
     root = tiny.kitti_odometry(tmp_path / "raw")
-    drives = sources.open_drives("kitti_odometry", root)
+    drives = sources.open_sources("kitti_odometry", root)
     drives[0].truth_files()[0].write_bytes(b"1234567")
     problems = errors.Problems("skip")
     (made,) = _open(drives, tmp_path, with_depth=True, problems=problems)
@@ -222,7 +222,7 @@ def test_broken_poses_or_times_leave_out_the_drive(tiny, tmp_path, file):
     lines = path.read_text().splitlines()
     lines[1] = " ".join(["nan"] * len(lines[1].split()))
     path.write_text("\n".join(lines))
-    drives = sources.open_drives("kitti_odometry", root)
+    drives = sources.open_sources("kitti_odometry", root)
     with pytest.raises(sources.DataError, match=path.name):
         _open(drives, tmp_path)
     problems = errors.Problems("skip")
@@ -233,15 +233,15 @@ def test_broken_poses_or_times_leave_out_the_drive(tiny, tmp_path, file):
 def test_broken_poses_do_not_matter_to_who_wants_none(tiny, tmp_path):
     root = tiny.kitti_odometry(tmp_path / "raw")
     (root / "poses/07.txt").write_text("nan")
-    drives = sources.open_drives("kitti_odometry", root)
+    drives = sources.open_sources("kitti_odometry", root)
     (made,) = _open(drives, tmp_path, with_poses=False)
     assert made.world_from_camera is None
 
 
 def test_parts_of_one_file_have_caches_of_their_own(tiny, tmp_path):
-    (drive,) = sources.open_drives("struct2depth", tiny.struct2depth(tmp_path / "raw"))
+    (drive,) = sources.open_sources("struct2depth", tiny.struct2depth(tmp_path / "raw"))
     for indices in ([0, 1, 2], [1, 2], [1], [0, 1]):
-        (made,) = _open(drive_lib.take(drive, indices), tmp_path)
+        (made,) = _open(drive.take(indices), tmp_path)
         assert len(made) == len(indices)
         shrink = view.centred(drive.size, SIZE, (0, 0, 0, 0))
         for frame, index in zip(made.frames, indices, strict=True):
@@ -253,12 +253,12 @@ def test_times_that_do_not_increase_are_an_error(tiny, tmp_path):
     path = root / "sequences/07/times.txt"
     path.write_text("0\n0.2\n0.1\n")
     with pytest.raises(sources.DataError, match=r"times.txt: time 2 of 3, 0.1.* order"):
-        _open(sources.open_drives("kitti_odometry", root), tmp_path)
+        _open(sources.open_sources("kitti_odometry", root), tmp_path)
 
 
 def test_missing_images_are_named(tiny, tmp_path):
     root = tiny.ddad(tmp_path / "raw")
-    drives = sources.open_drives("ddad", root)
+    drives = sources.open_sources("ddad", root)
     drives[0].files[1].unlink()
     with pytest.raises(sources.DataError, match=r"1.png: no such file"):
         _open(drives, tmp_path)

@@ -100,12 +100,12 @@ def test_mutated_files_give_the_documented_error_or_none(tiny, tmp_path):
             rounds += 1
             met = []
             try:
-                met += _read(sources.open_drives(name, root))
+                met += _read(sources.open_sources(name, root))
             except sources.DataError as error:
                 met.append(error)
             problems = errors.Problems("skip")
             try:
-                met += _read(sources.open_drives(name, root, problems=problems))
+                met += _read(sources.open_sources(name, root, problems=problems))
             except sources.DataError as error:
                 met.append(error)
             met += problems.errors
@@ -122,7 +122,7 @@ def test_mutated_files_give_the_documented_error_or_none(tiny, tmp_path):
                         assert str(root) in str(error)
                         assert "on_error=skip" in str(error) or on_error == "skip"
             path.write_bytes(content)
-        assert not _read(sources.open_drives(name, root))
+        assert not _read(sources.open_sources(name, root))
     assert rounds >= 500
     assert errors_met > rounds / 2
     assert time.process_time() - started < _SECONDS
@@ -137,7 +137,7 @@ def test_missing_files_give_the_documented_error_or_none(tiny_set):
         content = path.read_bytes()
         path.unlink()
         try:
-            met = _read(sources.open_drives(name, root))
+            met = _read(sources.open_sources(name, root))
         except sources.DataError as error:
             met = [error]
         for error in met:
@@ -309,7 +309,7 @@ def test_a_missing_calibration_is_named(tiny, tmp_path, name, file):
     root = tiny.BUILDERS[name](tmp_path)
     (root / file).unlink()
     with pytest.raises(sources.DataError, match=rf"{file}: no such file"):
-        sources.open_drives(name, root)
+        sources.open_sources(name, root)
 
 
 def test_skipping_leaves_out_what_is_broken_and_keeps_the_rest(tiny, tmp_path):
@@ -319,7 +319,7 @@ def test_skipping_leaves_out_what_is_broken_and_keeps_the_rest(tiny, tmp_path):
         tiny.write(other / path.relative_to(root / "sequences/07"), path.read_bytes())
     (other / "calib.txt").write_text("P0: 1 2 3")
     problems = errors.Problems("skip")
-    drives = sources.open_drives("kitti_odometry", root, problems=problems)
+    drives = sources.open_sources("kitti_odometry", root, problems=problems)
     assert [drive.name for drive in drives] == ["07"]
     assert problems.errors[0].path == str(other / "calib.txt")
 
@@ -331,7 +331,7 @@ def test_the_reason_is_told_where_nothing_is_left(tiny, tmp_path):
         sources.DataError, match=r"(?s)no drives .*_cam.txt: the file is emp"
     ):
         problems = errors.Problems("skip")
-        sources.open_drives("struct2depth", root, problems=problems)
+        sources.open_sources("struct2depth", root, problems=problems)
 
 
 def test_damaged_messages_under_right_check_sums_give_the_documented_error(
@@ -345,7 +345,7 @@ def test_damaged_messages_under_right_check_sums_give_the_documented_error(
         rng.shuffle(records)
         tiny.write(path, tiny.tfrecord(records))
         try:
-            met = _read(sources.open_drives("waymo_v1", tmp_path))
+            met = _read(sources.open_sources("waymo_v1", tmp_path))
         except sources.DataError as error:
             met = [error]
         for error in met:

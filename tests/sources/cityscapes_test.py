@@ -11,7 +11,7 @@ from mdm_jax.recording import opening
 
 
 def test_disparity_becomes_depth_by_the_published_formula(tiny, tmp_path):
-    (drive,) = sources.open_drives("cityscapes", tiny.cityscapes(tmp_path))
+    (drive,) = sources.open_sources("cityscapes", tiny.cityscapes(tmp_path))
     # Value 1 + 256 * 2 is disparity 2; value 1 is disparity 0, 0 is unknown.
     np.testing.assert_allclose(drive.points(2), [[5, 3, 0.2 * 40 / 2]])
     assert len(drive.points(0)) == 0  # not annotated
@@ -22,14 +22,14 @@ def test_a_disparity_for_every_frame_is_preferred(tiny, tmp_path):
     path = "train/bremen/bremen_000001_000017_disparity.png"
     content = np.full((tiny.HEIGHT, tiny.WIDTH), 1 + 256, np.uint16)
     tiny.write(root / "disparity_sequence" / path, tiny.encoded(content))
-    (drive,) = sources.open_drives("cityscapes", root)
+    (drive,) = sources.open_sources("cityscapes", root)
     assert len(drive.points(0)) == tiny.HEIGHT * tiny.WIDTH
     assert (drive.points(0)[:, 2] == 8).all()
 
 
 def test_without_disparity_there_is_no_depth(tiny, tmp_path):
     root = tiny.cityscapes(tmp_path)
-    (drive,) = sources.open_drives("cityscapes", root)
+    (drive,) = sources.open_sources("cityscapes", root)
     drive.truth_files()[2].unlink()
     assert drive.points(2) is None
 
@@ -44,16 +44,16 @@ def test_the_camera_nearest_to_a_snippet_is_taken(tiny, tmp_path):
     record = json.loads(next(cameras.iterdir()).read_text())
     record["intrinsic"]["fx"] = 44.0
     tiny.write(cameras / "bremen_000001_010019_camera.json", json.dumps(record))
-    first, second = sources.open_drives("cityscapes", root)
+    first, second = sources.open_sources("cityscapes", root)
     assert (first.name, second.name) == ("bremen_000001_000017", "bremen_000001_010017")
     assert (first.intrinsics[0, 0], second.intrinsics[0, 0]) == (40.0, 44.0)
 
 
 def test_a_split_is_its_folder(tiny, tmp_path):
     root = tiny.cityscapes(tmp_path)
-    assert len(sources.open_drives("cityscapes", root, split="train")) == 1
+    assert len(sources.open_sources("cityscapes", root, split="train")) == 1
     with pytest.raises(sources.DataError, match="val"):
-        sources.open_drives("cityscapes", root, split="val")
+        sources.open_sources("cityscapes", root, split="val")
 
 
 def test_a_missing_camera_file_is_named_with_its_archive(tiny, tmp_path):
@@ -61,7 +61,7 @@ def test_a_missing_camera_file_is_named_with_its_archive(tiny, tmp_path):
     next((root / "camera/train/bremen").iterdir()).unlink()
     message = r"bremen: expected a file bremen_000001_\*_camera.json; unpack camera_"
     with pytest.raises(sources.DataError, match=message):
-        sources.open_drives("cityscapes", root)
+        sources.open_sources("cityscapes", root)
 
 
 def test_the_genuine_sample_reads_as_published(sample_data, tmp_path):
@@ -73,7 +73,7 @@ def test_the_genuine_sample_reads_as_published(sample_data, tmp_path):
         folder / "camera/train/aachen/aachen_camera.json",
         root / "camera/train/aachen/aachen_000003_000019_camera.json",
     )
-    (drive,) = sources.open_drives("cityscapes", root)
+    (drive,) = sources.open_sources("cityscapes", root)
     assert (drive.name, len(drive)) == ("aachen_000003_000000", 30)
     assert drive.size == (1024, 2048)
     fx, fy, cx, cy = drive.intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]]

@@ -10,7 +10,7 @@ from mdm_jax import sources
 
 
 def test_points_and_poses_are_in_one_world(tiny, tmp_path):
-    (drive,) = sources.open_drives("ddad", tiny.ddad(tmp_path))
+    (drive,) = sources.open_sources("ddad", tiny.ddad(tmp_path))
     assert drive.name == "000000"
     np.testing.assert_allclose(drive.world_from_camera()[1, :3, 3], [3, -4, 1.5])
     np.testing.assert_allclose(np.diff(drive.timestamps()), [1.0])
@@ -23,7 +23,7 @@ def test_points_and_poses_are_in_one_world(tiny, tmp_path):
 
 def test_another_camera_can_be_named(tiny, tmp_path):
     with pytest.raises(sources.DataError, match="samples of CAMERA_05"):
-        sources.open_drives("ddad", tiny.ddad(tmp_path), camera="CAMERA_05")
+        sources.open_sources("ddad", tiny.ddad(tmp_path), camera="CAMERA_05")
 
 
 def test_frames_come_in_order_of_time(tiny, tmp_path):
@@ -32,12 +32,12 @@ def test_frames_come_in_order_of_time(tiny, tmp_path):
     record = json.loads(path.read_text())
     record["samples"].reverse()
     path.write_text(json.dumps(record))
-    (drive,) = sources.open_drives("ddad", root)
+    (drive,) = sources.open_sources("ddad", root)
     assert [file.name for file in drive.files] == ["0.png", "1.png"]
 
 
 def test_the_genuine_sample_reads_as_published(sample_data):
-    (drive,) = sources.open_drives("ddad", sample_data / "ddad_snippet")
+    (drive,) = sources.open_sources("ddad", sample_data / "ddad_snippet")
     assert (drive.name, len(drive), drive.size) == ("scene_02", 3, (1216, 1936))
     fx, fy, cx, cy = drive.intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]]
     np.testing.assert_allclose(

@@ -29,7 +29,7 @@ def _slow_projection(tiny, camera_shift):
 @pytest.mark.parametrize(("camera", "shift"), [(2, 1.5), (3, -14.1)])
 def test_points_project_with_the_whole_chain_of_matrices(tiny, tmp_path, camera, shift):
     root = tiny.kitti_raw(tmp_path)
-    (drive,) = sources.open_drives("kitti_raw", root, cameras=(camera,))
+    (drive,) = sources.open_sources("kitti_raw", root, cameras=(camera,))
     expected = _slow_projection(tiny, shift)
     kept = (expected[:, 0] > -0.5) & (expected[:, 0] < tiny.WIDTH - 0.5)
     assert 0 < kept.sum() < len(expected)
@@ -38,7 +38,7 @@ def test_points_project_with_the_whole_chain_of_matrices(tiny, tmp_path, camera,
 
 def test_the_devkit_map_counts_from_one_and_keeps_the_nearest(tiny, tmp_path):
     root = tiny.kitti_raw(tmp_path)
-    (drive,) = sources.open_drives("kitti_raw", root, cameras=(2,))
+    (drive,) = sources.open_sources("kitti_raw", root, cameras=(2,))
     expected = np.zeros((tiny.HEIGHT, tiny.WIDTH))
     for u, v, depth in _slow_projection(tiny, 1.5):
         row, column = round(v) - 1, round(u) - 1
@@ -77,7 +77,7 @@ def test_roll_pitch_and_yaw_are_about_the_axes_in_this_order():
 
 def test_the_car_drives_ahead_in_its_cameras(tiny, tmp_path):
     # The packets say: heading 0.7 rad from east, moving north, cameras looking ahead.
-    left, right = sources.open_drives("kitti_raw", tiny.kitti_raw(tmp_path))
+    left, right = sources.open_sources("kitti_raw", tiny.kitti_raw(tmp_path))
     poses = left.world_from_camera()
     step = poses[1, :3, 3] - poses[0, :3, 3]
     np.testing.assert_allclose(step, [0, 6378137 * np.deg2rad(1e-5), 0], atol=1e-3)
@@ -90,7 +90,7 @@ def test_the_car_drives_ahead_in_its_cameras(tiny, tmp_path):
 
 
 def test_timestamps_keep_nanoseconds(tiny, tmp_path):
-    drive = sources.open_drives("kitti_raw", tiny.kitti_raw(tmp_path))[0]
+    drive = sources.open_sources("kitti_raw", tiny.kitti_raw(tmp_path))[0]
     seconds = drive.timestamps()
     np.testing.assert_allclose(np.diff(seconds), 0.01, atol=1e-6)
     assert abs(seconds[0] % 60 - 25.964389445) < 1e-6
@@ -101,7 +101,7 @@ def test_a_gap_in_the_frames_starts_another_drive(tiny, tmp_path):
     date = root / "2011_09_26"
     data = date / "2011_09_26_drive_0001_sync" / "image_02" / "data"
     (data / "0000000001.png").unlink()
-    drives = sources.open_drives("kitti_raw", root, cameras=(2,))
+    drives = sources.open_sources("kitti_raw", root, cameras=(2,))
     assert [drive.name[-10:] for drive in drives] == ["0000000000", "0000000002"]
     assert [len(drive) for drive in drives] == [1, 1]
     np.testing.assert_array_equal(drives[1].image(0), tiny.image(22))
@@ -112,7 +112,7 @@ def test_a_missing_scan_is_no_depth_for_this_frame_only(tiny, tmp_path):
     root = tiny.kitti_raw(tmp_path)
     scans = root / "2011_09_26/2011_09_26_drive_0001_sync/velodyne_points"
     (scans / "data" / "0000000001.bin").unlink()
-    drive = sources.open_drives("kitti_raw", root)[0]
+    drive = sources.open_sources("kitti_raw", root)[0]
     assert [len(drive.points(index)) for index in range(3)] == [3, 0, 3]
     shutil.rmtree(scans)
     assert drive.points(0) is None
@@ -125,12 +125,12 @@ def test_resized_images_are_refused(tiny, tmp_path):
     for path in data.iterdir():
         path.write_bytes(tiny.encoded(tiny.image(0, tiny.HEIGHT // 2, tiny.WIDTH // 2)))
     with pytest.raises(sources.DataError, match="they are resized"):
-        sources.open_drives("kitti_raw", root)
+        sources.open_sources("kitti_raw", root)
 
 
 def test_the_genuine_sample_reads_as_published(sample_data):
     folder = sample_data / "kitti_raw_snippet"
-    left, right = sources.open_drives("kitti_raw", folder)
+    left, right = sources.open_sources("kitti_raw", folder)
     assert (len(left), len(right)) == (3, 1)
     assert left.size == right.size == (375, 1242)
     fx, fy, cx, cy = left.intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]]
@@ -149,7 +149,7 @@ def test_the_genuine_sample_reads_as_published(sample_data):
 
 def test_genuine_depth_equals_the_devkit_projection(sample_data):
     folder = sample_data / "kitti_raw_snippet"
-    drive = sources.open_drives("kitti_raw", folder, cameras=(2,))[0]
+    drive = sources.open_sources("kitti_raw", folder, cameras=(2,))[0]
     counts, lowest, highest = [], [], []
     for index in range(3):
         name = f"lidar_sparse/image_02/{index:010d}.npy"
@@ -207,7 +207,7 @@ def test_a_genuine_full_scan_projects_as_published(sample_data, tmp_path):
     (date / "calib_velo_to_cam.txt").write_text(
         f"R: {' '.join(velo[:, :3].ravel())}\nT: {' '.join(velo[:, 3])}"
     )
-    (made,) = sources.open_drives("kitti_raw", tmp_path)
+    (made,) = sources.open_sources("kitti_raw", tmp_path)
     # The published count takes pixels from 0 to the width, not from -0.5.
     wider = dataclasses.replace(made, size=(376, 1243))
     x, y, z = wider.points(0).T

@@ -19,7 +19,7 @@ def _change(root, table, change):
 
 
 def test_poses_chain_the_camera_with_the_ego(tiny, tmp_path):
-    (drive,) = sources.open_drives("nuscenes", tiny.nuscenes(tmp_path))
+    (drive,) = sources.open_sources("nuscenes", tiny.nuscenes(tmp_path))
     ego = Rotation.from_euler("z", 0.3).as_matrix()
     poses = drive.world_from_camera()
     for i in range(2):
@@ -31,7 +31,7 @@ def test_poses_chain_the_camera_with_the_ego(tiny, tmp_path):
 
 
 def test_points_go_through_the_world_because_times_differ(tiny, tmp_path):
-    (drive,) = sources.open_drives("nuscenes", tiny.nuscenes(tmp_path))
+    (drive,) = sources.open_sources("nuscenes", tiny.nuscenes(tmp_path))
     ego = Rotation.from_euler("z", 0.3).as_matrix()
     lidar = Rotation.from_euler("z", -1.5).as_matrix()
     expected = []
@@ -51,7 +51,7 @@ def test_points_go_through_the_world_because_times_differ(tiny, tmp_path):
 def test_frames_come_in_order_of_time(tiny, tmp_path):
     root = tiny.nuscenes(tmp_path)
     _change(root, "sample_data", lambda rows: rows.reverse())
-    (drive,) = sources.open_drives("nuscenes", root)
+    (drive,) = sources.open_sources("nuscenes", root)
     assert [path.name for path in drive.files] == ["CAM_FRONT0.jpg", "CAM_FRONT1.jpg"]
     np.testing.assert_allclose(np.diff(drive.timestamps()), [0.5], atol=1e-6)
 
@@ -64,8 +64,8 @@ def test_sweeps_are_left_out_on_request(tiny, tmp_path):
             row["is_key_frame"] = row["token"] != "CAM_FRONT1"
 
     _change(root, "sample_data", make_sweep)
-    assert len(sources.open_drives("nuscenes", root)[0]) == 2
-    (drive,) = sources.open_drives("nuscenes", root, keyframes_only=True)
+    assert len(sources.open_sources("nuscenes", root)[0]) == 2
+    (drive,) = sources.open_sources("nuscenes", root, keyframes_only=True)
     assert [path.name for path in drive.files] == ["CAM_FRONT0.jpg"]
 
 
@@ -77,7 +77,7 @@ def test_a_scan_too_long_after_an_image_is_not_its_depth(tiny, tmp_path):
             row["timestamp"] += 60000 * (row["token"] == "LIDAR_TOP1")
 
     _change(root, "sample_data", delay)
-    (drive,) = sources.open_drives("nuscenes", root)
+    (drive,) = sources.open_sources("nuscenes", root)
     assert len(drive.points(0)) > 0
     assert len(drive.points(1)) == 0
 
@@ -86,8 +86,8 @@ def test_several_versions_need_a_name(tiny, tmp_path):
     root = tiny.nuscenes(tmp_path)
     (root / "v1.0-trainval").mkdir()
     with pytest.raises(sources.DataError, match="found v1.0-mini, v1.0-trainval; name"):
-        sources.open_drives("nuscenes", root)
-    assert sources.open_drives("nuscenes", root, version="v1.0-mini")
+        sources.open_sources("nuscenes", root)
+    assert sources.open_sources("nuscenes", root, version="v1.0-mini")
 
 
 def test_a_reference_to_nothing_names_table_and_token(tiny, tmp_path):
@@ -96,7 +96,7 @@ def test_a_reference_to_nothing_names_table_and_token(tiny, tmp_path):
     with pytest.raises(
         sources.DataError, match=r"ego_pose.json: has no row 'CAM_FRONT0"
     ):
-        sources.open_drives("nuscenes", root)
+        sources.open_sources("nuscenes", root)
 
 
 def test_a_calibration_that_changes_within_a_scene_is_refused(tiny, tmp_path):
@@ -112,7 +112,7 @@ def test_a_calibration_that_changes_within_a_scene_is_refused(tiny, tmp_path):
         lambda rows: rows[2].update(calibrated_sensor_token="cc2"),
     )
     with pytest.raises(sources.DataError, match="changes its calibration"):
-        sources.open_drives("nuscenes", root)
+        sources.open_sources("nuscenes", root)
 
 
 def _pose_fields(matrix):
@@ -189,7 +189,7 @@ def test_the_genuine_keyframe_projects_as_published(sample_data, tmp_path):
     os.symlink(folder / "samples", root / "samples")
     for name, rows in tables.items():
         (root / "v1.0-mini" / f"{name}.json").write_text(json.dumps(rows))
-    (drive,) = sources.open_drives("nuscenes", root)
+    (drive,) = sources.open_sources("nuscenes", root)
     assert drive.image(0).shape == (900, 1600, 3)
     # The published count takes pixels from 0 to the width, not from -0.5.
     wider = dataclasses.replace(drive, size=(901, 1601))

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mdm_jax.files import array_cache
-from mdm_jax.input_pipeline import clips
-from mdm_jax.sources import footage, own_video
+from mdm_jax.input_pipeline import clips, raw_data
+from mdm_jax.recording import opening
+from mdm_jax.sources import own_video
 from mdm_jax.train import data
 
 SIZE = (32, 48)
@@ -17,7 +18,7 @@ SIZE = (32, 48)
 
 def _open(path, tmp_path, **options):
     options = {"size": SIZE, "intrinsics": "fov:60", **options}
-    return own_video.open_path(path, cache_dir=tmp_path / "cache", **options)
+    return opening.open_video(path, cache_dir=tmp_path / "cache", **options)
 
 
 def _frames(count, height=40, width=64, seed=0):
@@ -59,7 +60,7 @@ def test_images_come_in_natural_order_as_rgb(tmp_path):
     np.testing.assert_array_equal(recording.frames, np.stack(frames))
 
 
-@pytest.mark.parametrize("suffix", footage.IMAGE_SUFFIXES)
+@pytest.mark.parametrize("suffix", own_video.IMAGE_SUFFIXES)
 def test_every_image_format_is_read(tmp_path, suffix):
     frames = _frames(2, *SIZE)
     folder = _write_images(tmp_path / "drive", frames, "{}" + suffix.upper())
@@ -190,20 +191,17 @@ def test_what_a_killed_start_left_behind_is_removed(tmp_path):
 
 
 def test_open_recordings_reads_the_config(tmp_path):
-    config = types.SimpleNamespace(
-        name="video",
+    dataset = types.SimpleNamespace(
         path=str(_write_images(tmp_path / "drive", _frames(2))),
         size=SIZE,
         crop=(0.0, 0.0, 0.0, 0.0),
         intrinsics="learned",
         cache_dir=str(tmp_path / "cache"),
         masks="",
+        on_error="raise",
     )
-    (recording,) = own_video.open_recordings(config)
+    (recording,) = raw_data.open_video(dataset)
     assert recording.frames.shape == (2, *SIZE, 3)
-    config.name = "kitty"
-    with pytest.raises(ValueError, match="'kitty'"):
-        own_video.open_recordings(config)
 
 
 # Bad input: each error names what is wrong, where, and what to do.
@@ -221,20 +219,22 @@ def test_missing_and_empty_paths(tmp_path):
 
 def test_fewer_than_two_frames(tmp_path):
     folder = _write_images(tmp_path / "one", _frames(1))
-    with pytest.raises(ValueError, match="one: at least two frames.*0.png"):
+    with pytest.raises(ValueError, match="0.png: at least two frames.*read 1; give"):
         _open(folder, tmp_path)
-    with pytest.raises(ValueError, match="0.png is a single image; give the folder"):
+    with pytest.raises(
+        ValueError, match="0.png: at least two frames.*or the folder of"
+    ):
         _open(folder / "0.png", tmp_path)
     video = _write_video(tmp_path / "v.avi", _frames(1))
     with pytest.raises(ValueError, match="v.avi: at least two frames.*read 1"):
         _open(video, tmp_path)
-    assert not list((tmp_path / "cache").iterdir())
+    assert not (tmp_path / "cache").exists()
 
 
 def test_frames_of_different_sizes_name_both_files(tmp_path):
     folder = _write_images(tmp_path / "drive", _frames(3))
     _write_images(folder, _frames(1, 40, 66), start=3)
-    expected = r"0.png is 64 x 40 and .*3.png is 66 x 40 \(width x height\)"
+    expected = r"3.png: is 66 x 40 pixels \(width x height\), but .*0.png is 64 x 40"
     with pytest.raises(ValueError, match=expected):
         _open(folder, tmp_path)
     assert not list((tmp_path / "cache").iterdir())
@@ -248,7 +248,7 @@ def test_an_unreadable_image_is_named(tmp_path, kept, number):
     content = path.read_bytes()
     assert kept < len(content)
     path.write_bytes(content[:kept])
-    with pytest.raises(ValueError, match=f"{number}.png cannot be read as an image"):
+    with pytest.raises(ValueError, match=f"{number}.png: cannot be read as an image"):
         _open(folder, tmp_path)
 
 

@@ -24,7 +24,7 @@ def _path_length(poses):
 
 
 def test_the_kitti_scans_project_onto_the_published_lists_exactly(sample_data):
-    (drive, _) = sources.open_drives("kitti_raw", sample_data / "kitti_raw_snippet")
+    (drive, _) = sources.open_sources("kitti_raw", sample_data / "kitti_raw_snippet")
     ranges, rows_seen = [], []
     for index in range(3):
         scan = file_content.read_floats(drive.truth_files()[index], 4)
@@ -47,7 +47,7 @@ def test_the_kitti_scans_project_onto_the_published_lists_exactly(sample_data):
 
 
 def test_the_kitti_camera_drives_as_far_as_its_scans_say(sample_data):
-    (drive, _) = sources.open_drives("kitti_raw", sample_data / "kitti_raw_snippet")
+    (drive, _) = sources.open_sources("kitti_raw", sample_data / "kitti_raw_snippet")
     grey = [cv2.cvtColor(drive.image(i), cv2.COLOR_RGB2GRAY) for i in range(3)]
     for index in range(2):
         points = drive.points(index)
@@ -111,7 +111,7 @@ def test_odometry_trajectories_are_as_long_as_published(
 
 def test_two_views_of_the_odometry_sample_agree_with_its_poses(sample_data):
     index = 4
-    (drive,) = sources.open_drives("kitti_odometry", sample_data / "kitti_odometry")
+    (drive,) = sources.open_sources("kitti_odometry", sample_data / "kitti_odometry")
     poses = drive.world_from_camera()
     sift = cv2.SIFT_create(3000)
     (places, features), (there, others) = (
@@ -264,7 +264,7 @@ def test_the_strip_of_erfurt_has_two_resizes_in_one_camera(sample_data):
     full = json.loads(
         next((sample_data / "cityscapes_sequence/camera").glob("*/*/*")).read_text()
     )["intrinsic"]
-    (drive,) = sources.open_drives("struct2depth", root, list_file="train_erfurt.txt")
+    (drive,) = sources.open_sources("struct2depth", root, list_file="train_erfurt.txt")
     assert drive.intrinsics[0, 0] == pytest.approx(0.25 * full["fx"], rel=1e-6)
     assert drive.intrinsics[0, 2] == pytest.approx(full["u0"] * 416 / 2048, rel=1e-6)
     assert drive.intrinsics[1, 2] == pytest.approx(full["v0"] * 128 / 1024, rel=1e-6)

@@ -90,7 +90,7 @@ def test_every_reader_gives_frames_intrinsics_and_what_else_is_known(
 def test_depth_is_scattered_to_the_nearest_pixel_not_averaged(tiny, tmp_path):
     root = tiny.kitti_odometry(tmp_path / "raw")
     ((one,), _) = _open("kitti_odometry", root, tmp_path)
-    (drive,) = sources.open_drives("kitti_odometry", root)
+    (drive,) = sources.open_sources("kitti_odometry", root)
     assert set(np.unique(one.depth[0])) <= {0, *drive.points(0)[:, 2]}
     assert 0 < (one.depth[0] > 0).sum() <= len(drive.points(0))
 

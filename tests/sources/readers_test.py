@@ -21,7 +21,7 @@ def read_all(drive):
 
 def test_everything_a_drive_gives_has_the_promised_form(tiny_set):
     name, root = tiny_set
-    drives = sources.open_drives(name, root)
+    drives = sources.open_sources(name, root)
     assert len({drive.name for drive in drives}) == len(drives)
     for drive in drives:
         assert len(drive) == len(drive.files) >= 2
@@ -47,7 +47,7 @@ def test_everything_a_drive_gives_has_the_promised_form(tiny_set):
 
 def test_images_are_those_written(tiny_set, tiny):
     name, root = tiny_set
-    first = sources.open_drives(name, root)[0]
+    first = sources.open_sources(name, root)[0]
     seeds = {"kitti_raw": (20, 21, 22), "cityscapes": (17, 18, 19)}.get(name, (0, 1, 2))
     for index, seed in zip(range(len(first)), seeds, strict=False):
         error = np.abs(first.image(index).astype(int) - tiny.image(seed))
@@ -58,7 +58,7 @@ def test_images_are_those_written(tiny_set, tiny):
 
 def test_a_drive_survives_pickling(tiny_set):
     name, root = tiny_set
-    drive = sources.open_drives(name, root)[0]
+    drive = sources.open_sources(name, root)[0]
     copy = pickle.loads(pickle.dumps(drive))
     np.testing.assert_array_equal(copy.image(1), drive.image(1))
 
@@ -66,19 +66,21 @@ def test_a_drive_survives_pickling(tiny_set):
 def test_opening_does_not_decode(tiny_set, monkeypatch):
     name, root = tiny_set
     monkeypatch.setattr("cv2.imdecode", None)
-    assert sources.open_drives(name, root)
+    assert sources.open_sources(name, root)
 
 
 def test_paths_may_hold_spaces_and_any_letters(tiny_set, tmp_path):
     name, root = tiny_set
     moved = root.rename(tmp_path / "Жизнь im Größten 道路 a")
-    for drive in sources.open_drives(name, str(moved)):
+    for drive in sources.open_sources(name, str(moved)):
         read_all(drive)
 
 
 def test_an_unknown_reader_is_named_with_those_there_are(tmp_path):
-    with pytest.raises(ValueError, match="expected one of cityscapes, .*, got 'kiti'"):
-        sources.open_drives("kiti", tmp_path)
+    with pytest.raises(
+        ValueError, match="expected one of video, cityscapes, .*, got 'kiti'"
+    ):
+        sources.open_sources("kiti", tmp_path)
 
 
 @pytest.mark.parametrize("on_error", errors.ON_ERROR)
@@ -88,7 +90,7 @@ def test_a_folder_without_the_data_set_is_named(name, on_error, tmp_path):
     for root in (tmp_path, tmp_path / "absent"):
         problems = errors.Problems(on_error)
         with pytest.raises(sources.DataError, match=str(root)):
-            sources.open_drives(name, root, problems=problems)
+            sources.open_sources(name, root, problems=problems)
 
 
 def test_problems_want_one_of_two_words():

@@ -73,7 +73,7 @@ def _lay_kitti_raw(sample_data, root):
 
 def test_kitti_raw_frames_follow_from_each_other(sample_data, tmp_path):
     root = _lay_kitti_raw(sample_data, tmp_path / "raw")
-    drives = sources.open_drives("kitti_raw", root)
+    drives = sources.open_sources("kitti_raw", root)
     (made,) = opening.open_recordings(
         drives, size=(192, 640), with_depth=True, cache_dir=tmp_path / "cache"
     )
@@ -84,7 +84,7 @@ def test_kitti_raw_frames_follow_from_each_other(sample_data, tmp_path):
 
 def test_a_wrong_convention_would_be_noticed(sample_data, tmp_path):
     root = _lay_kitti_raw(sample_data, tmp_path / "raw")
-    drives = sources.open_drives("kitti_raw", root)
+    drives = sources.open_sources("kitti_raw", root)
     (made,) = opening.open_recordings(
         drives, size=(192, 640), with_depth=True, cache_dir=tmp_path / "cache"
     )
@@ -101,7 +101,7 @@ def test_a_wrong_convention_would_be_noticed(sample_data, tmp_path):
 
 
 def test_kitti_raw_left_and_right_images_follow_from_each_other(sample_data):
-    left, right = sources.open_drives("kitti_raw", sample_data / "kitti_raw_snippet")
+    left, right = sources.open_sources("kitti_raw", sample_data / "kitti_raw_snippet")
     shift = right.camera_from_velo[0, 3] - left.camera_from_velo[0, 3]
     x, y, z = left.points(0).T
     still, warped = _errors(
@@ -113,7 +113,7 @@ def test_kitti_raw_left_and_right_images_follow_from_each_other(sample_data):
 def test_kitti_odometry_frames_follow_from_each_other(sample_data):
     # No depth is published. That of corners is triangulated from frames 0 and 2, with
     # the true poses, and must explain frame 4, which had no part in it.
-    (drive,) = sources.open_drives("kitti_odometry", sample_data / "kitti_odometry")
+    (drive,) = sources.open_sources("kitti_odometry", sample_data / "kitti_odometry")
     poses = drive.world_from_camera()
     grey = [drive.image(index)[..., 0] for index in range(5)]
     start = cv2.goodFeaturesToTrack(grey[0], 1500, 0.01, 8)
@@ -233,7 +233,7 @@ def _quaternion(rotation):
 
 def test_nuscenes_frames_follow_from_each_other(sample_data, tmp_path):
     root = _lay_nuscenes(sample_data, tmp_path / "raw")
-    drives = sources.open_drives("nuscenes", root)
+    drives = sources.open_sources("nuscenes", root)
     steps = np.diff(drives[0].world_from_camera()[:, :3, 3], axis=0)
     np.testing.assert_allclose(np.linalg.norm(steps, axis=1), [0.431, 0.430], atol=0.02)
     np.testing.assert_allclose(np.diff(drives[0].timestamps()), [0.1, 0.1], atol=1e-6)
@@ -246,7 +246,7 @@ def test_nuscenes_frames_follow_from_each_other(sample_data, tmp_path):
 
 
 def test_ddad_frames_follow_from_each_other(sample_data, tmp_path):
-    drives = sources.open_drives("ddad", sample_data / "ddad_snippet")
+    drives = sources.open_sources("ddad", sample_data / "ddad_snippet")
     problems = sources.Problems("skip")
     (made,) = opening.open_recordings(
         drives,

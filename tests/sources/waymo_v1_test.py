@@ -82,7 +82,7 @@ def undistorted(tiny, points):
 
 @pytest.mark.parametrize("frame", [0, 1])
 def test_points_follow_the_definition_of_range_images(tiny, tmp_path, frame):
-    (drive,) = sources.open_drives("waymo_v1", tiny.waymo_v1(tmp_path))
+    (drive,) = sources.open_sources("waymo_v1", tiny.waymo_v1(tmp_path))
     expected = undistorted(tiny, slow_points(tiny, frame))
     found = drive.points(frame)
     assert 2 <= len(expected) < 6
@@ -95,7 +95,7 @@ def test_points_follow_the_definition_of_range_images(tiny, tmp_path, frame):
 
 
 def test_poses_are_the_cameras_when_the_image_was_taken(tiny, tmp_path):
-    (drive,) = sources.open_drives("waymo_v1", tiny.waymo_v1(tmp_path))
+    (drive,) = sources.open_sources("waymo_v1", tiny.waymo_v1(tmp_path))
     for frame, pose in enumerate(drive.world_from_camera()):
         expected = (
             tiny.WAYMO["world_from_vehicle_at_image"][frame]
@@ -115,7 +115,7 @@ def test_movable_instances_are_numbered_in_order():
 
 
 def test_labels_are_those_of_the_front_camera(tiny, tmp_path):
-    (drive,) = sources.open_drives("waymo_v1", tiny.waymo_v1(tmp_path))
+    (drive,) = sources.open_sources("waymo_v1", tiny.waymo_v1(tmp_path))
     labels = drive.labels(0)
     assert set(np.unique(labels)) == {0, 1, 2}
     assert (labels[6, 4], labels[6, 23], labels[15, 15]) == (1, 2, 0)
@@ -123,10 +123,12 @@ def test_labels_are_those_of_the_front_camera(tiny, tmp_path):
 
 def test_split_folders_are_looked_into(tiny, tmp_path):
     tiny.waymo_v1(tmp_path / "raw" / "training")
-    assert len(sources.open_drives("waymo_v1", tmp_path / "raw")) == 1
-    assert len(sources.open_drives("waymo_v1", tmp_path / "raw", split="training")) == 1
+    assert len(sources.open_sources("waymo_v1", tmp_path / "raw")) == 1
+    assert (
+        len(sources.open_sources("waymo_v1", tmp_path / "raw", split="training")) == 1
+    )
     with pytest.raises(sources.DataError, match="testing"):
-        sources.open_drives("waymo_v1", tmp_path / "raw", split="testing")
+        sources.open_sources("waymo_v1", tmp_path / "raw", split="testing")
 
 
 def test_a_file_that_breaks_off_keeps_the_frames_before(tiny, tmp_path):
@@ -134,9 +136,9 @@ def test_a_file_that_breaks_off_keeps_the_frames_before(tiny, tmp_path):
     path = root / "segment.tfrecord"
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(sources.DataError, match=r"segment.tfrecord: record 1 at byte"):
-        sources.open_drives("waymo_v1", root)
+        sources.open_sources("waymo_v1", root)
     problems = errors.Problems("skip")
-    (drive,) = sources.open_drives("waymo_v1", root, problems=problems)
+    (drive,) = sources.open_sources("waymo_v1", root, problems=problems)
     assert len(drive) == 1
     assert len(problems.errors) == 1
     assert drive.image(0).shape == (tiny.HEIGHT, tiny.WIDTH, 3)
@@ -145,11 +147,11 @@ def test_a_file_that_breaks_off_keeps_the_frames_before(tiny, tmp_path):
 def test_another_protocol_buffer_is_named(tiny, tmp_path):
     tiny.write(tmp_path / "a.tfrecord", tiny.tfrecord([tiny.message((1, 5))]))
     with pytest.raises(sources.DataError, match=r"a.tfrecord: expected Waymo frames"):
-        sources.open_drives("waymo_v1", tmp_path)
+        sources.open_sources("waymo_v1", tmp_path)
 
 
 def _genuine(sample_data):
-    (drive,) = sources.open_drives("waymo_v1", sample_data / "waymo_frame_tfrecord")
+    (drive,) = sources.open_sources("waymo_v1", sample_data / "waymo_frame_tfrecord")
     segment = "segment-1024360143612057520_3580_000_3600_000"
     return drive, sample_data / "waymo_snippet" / "val" / segment / "FRONT"
 

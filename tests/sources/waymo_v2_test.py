@@ -20,8 +20,8 @@ def _change(root, component, change):
 
 
 def test_both_releases_of_a_segment_read_alike(tiny, tmp_path):
-    (first,) = sources.open_drives("waymo_v1", tiny.waymo_v1(tmp_path / "v1"))
-    (second,) = sources.open_drives("waymo_v2", tiny.waymo_v2(tmp_path / "v2"))
+    (first,) = sources.open_sources("waymo_v1", tiny.waymo_v1(tmp_path / "v1"))
+    (second,) = sources.open_sources("waymo_v2", tiny.waymo_v2(tmp_path / "v2"))
     assert first.name == second.name == "segment"
     np.testing.assert_array_equal(first.intrinsics, second.intrinsics)
     np.testing.assert_array_equal(first.timestamps(), second.timestamps())
@@ -37,7 +37,7 @@ def test_components_that_were_not_downloaded_are_unknown(tiny, tmp_path):
     root = tiny.waymo_v2(tmp_path)
     (root / "lidar_pose" / "segment.parquet").unlink()
     (root / "camera_segmentation" / "segment.parquet").unlink()
-    (drive,) = sources.open_drives("waymo_v2", root)
+    (drive,) = sources.open_sources("waymo_v2", root)
     assert drive.points(0) is None
     assert drive.labels(0) is None
 
@@ -45,17 +45,17 @@ def test_components_that_were_not_downloaded_are_unknown(tiny, tmp_path):
 def test_a_frame_without_labels_is_unknown(tiny, tmp_path):
     root = tiny.waymo_v2(tmp_path)
     _change(root, "camera_segmentation", lambda rows: rows[:1])
-    (drive,) = sources.open_drives("waymo_v2", root)
+    (drive,) = sources.open_sources("waymo_v2", root)
     assert drive.labels(0) is None
     assert drive.labels(1) is not None
 
 
 def test_split_folders_are_looked_into(tiny, tmp_path):
     tiny.waymo_v2(tmp_path / "training")
-    assert len(sources.open_drives("waymo_v2", tmp_path)) == 1
-    assert len(sources.open_drives("waymo_v2", tmp_path, split="training")) == 1
+    assert len(sources.open_sources("waymo_v2", tmp_path)) == 1
+    assert len(sources.open_sources("waymo_v2", tmp_path, split="training")) == 1
     with pytest.raises(sources.DataError, match="testing: no such file"):
-        sources.open_drives("waymo_v2", tmp_path, split="testing")
+        sources.open_sources("waymo_v2", tmp_path, split="testing")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_missing_column_is_named(tiny, tmp_path, component, column):
 
     _change(root, component, drop)
     with pytest.raises(sources.DataError) as caught:
-        sources.open_drives("waymo_v2", root)
+        sources.open_sources("waymo_v2", root)
     assert str(caught.value).endswith(
         f"{component}/segment.parquet: has no column {column}"
     )
@@ -84,7 +84,7 @@ def test_another_lens_makes_the_frames_anew(tiny, tmp_path):
     options = {"size": (20, 36), "cache_dir": tmp_path / "cache"}
 
     def frames():
-        drives = sources.open_drives("waymo_v2", root)
+        drives = sources.open_sources("waymo_v2", root)
         (made,) = opening.open_recordings(drives, **options)
         return made.frames
 
@@ -102,7 +102,7 @@ def test_another_lens_makes_the_frames_anew(tiny, tmp_path):
 def test_a_missing_row_is_named(tiny, tmp_path):
     root = tiny.waymo_v2(tmp_path)
     _change(root, "vehicle_pose", lambda rows: rows[1:])
-    (drive,) = sources.open_drives("waymo_v2", root)
+    (drive,) = sources.open_sources("waymo_v2", root)
     with pytest.raises(
         sources.DataError, match=r"vehicle_pose.*has no row for the time"
     ):
@@ -114,7 +114,7 @@ def test_a_cut_table_is_named(tiny, tmp_path):
     path = root / "camera_image" / "segment.parquet"
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(sources.DataError, match=r"camera_image.*is it cut off"):
-        sources.open_drives("waymo_v2", root)
+        sources.open_sources("waymo_v2", root)
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
@@ -127,14 +127,14 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(ImportError, match=r"pip install 'mdm_jax\[waymo\]'"):
-        sources.open_drives("waymo_v2", tmp_path)
+        sources.open_sources("waymo_v2", tmp_path)
 
 
 def test_the_genuine_front_image_reads_from_a_table(sample_data, tmp_path):
     # No table could be had: the genuine record's image and calibration, as a table.
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
-    (first,) = sources.open_drives("waymo_v1", sample_data / "waymo_frame_tfrecord")
+    (first,) = sources.open_sources("waymo_v1", sample_data / "waymo_frame_tfrecord")
     frame = first._frame(0)
     camera = first.calibration
     names = ("f_u", "f_v", "c_u", "c_v", "k1", "k2", "p1", "p2", "k3")
@@ -167,7 +167,7 @@ def test_the_genuine_front_image_reads_from_a_table(sample_data, tmp_path):
         (tmp_path / component).mkdir()
         table = pyarrow.Table.from_pylist([row])
         parquet.write_table(table, tmp_path / component / f"{first.name}.parquet")
-    (second,) = sources.open_drives("waymo_v2", tmp_path)
+    (second,) = sources.open_sources("waymo_v2", tmp_path)
     assert isinstance(second, waymo_v2.WaymoDrive)
     assert (second.name, second.size) == (first.name, first.size)
     np.testing.assert_array_equal(second.image(0), first.image(0))
