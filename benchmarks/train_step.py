@@ -44,7 +44,7 @@ INSTANCE_PAPER = {
     "dataset.clip_length": 3,
     "networks.width_multiplier": 1.0,
     "networks.motion_width_multiplier": 1.0,
-    "networks.ego_pose": "conv",
+    "instance_motion.ego_pose": "conv",
     "instance_motion.object_zoom": 0,
     "train.batch_size": 4,
 }
@@ -55,12 +55,12 @@ CASES = {
     "paper size with correlation net and batch 4": {**PAPER, "train.batch_size": 4},
     "paper size with paper net and batch 4": {
         **PAPER,
-        "networks.motion_net": "paper",
+        "motion_field.motion_net": "paper",
         "train.batch_size": 4,
     },
     "paper size with paper net and batch 16": {
         **PAPER,
-        "networks.motion_net": "paper",
+        "motion_field.motion_net": "paper",
         "train.batch_size": 16,
     },
     "instance_motion demo": {"method": "instance_motion"},

@@ -26,7 +26,7 @@ together: Abs Rel relative to the guess 0.74 to 0.69), Muon instead of Adam, and
 8 channels in the decoder's finest layers, which die with 4.
 
 `instance_motion`, eleven minutes, seeds 0 and 1 on 18 test drives: Abs Rel 0.190, 0.205, on
-moving cars 0.310, 0.324 (without object motion, `networks.object_pose=none`: 0.364, 0.397;
+moving cars 0.310, 0.324 (without object motion, `instance_motion.object_pose=none`: 0.364, 0.397;
 `motion_field`, three seeds: 0.404, 0.352, 0.388), none of the pixels of cars at the
 camera's speed too far, motion IoU 0.776, 0.767; direction of single objects 32, 31
 degrees. That objects are shown at one size is what finds their motion (on six validation
@@ -59,12 +59,12 @@ def _use_instance_motion(config):
     presets.use_instance_motion(config)
     # Two frames teach as much per second as the paper's three, of more streets.
     config.dataset.clip_length = 2
-    config.networks.ego_pose = "correlation"
+    config.instance_motion.ego_pose = "correlation"
     # Cars are a few pixels here: in whole images the object net hardly sees them.
     config.instance_motion.object_zoom = 32
     config.instance_motion.rotation_center = "object"
     # Where an untrained net puts everything: the priors of objects are made for this.
-    config.instance_motion.log_depth_pin = -0.36
+    config.train.log_depth_pin = -0.36
     # Before egomotion is known, these two have nothing against them, and with the
     # published weights make depth constant for good within a hundred steps.
     config.loss_weights.smoothness = 0.01
@@ -99,7 +99,7 @@ def _enlarge(config):
 
 def _use_paper_net(config):
     """The motion net of Li et al. 2020, as narrow as the depth net."""
-    config.networks.motion_net = "paper"
+    config.motion_field.motion_net = "paper"
     config.networks.motion_width_multiplier = 0.25
     config.optimizer.muon_networks = ("depth_net",)
 

@@ -6,7 +6,7 @@
 Intrinsics (`--config.dataset.intrinsics=`): `fx,fy,cx,cy` in pixels of the original
 frames, the path of a text file with 4 or 9 numbers, `fov:65` for a horizontal field of
 view in degrees, or `learned`. Left out, a `cam.txt` in the folder is read. `learned`
-learns one set of intrinsics for each video (`motion_field.intrinsics=video`).
+learns one set of intrinsics for each video (`camera.intrinsics=video`).
 
 A folder of videos, or of folders, is one recording each, such as clips of many cameras
 from the web: with `--config.dataset.intrinsics=learned` each has its own camera. Those
@@ -25,7 +25,7 @@ from mdm_jax import presets
 
 def _use_paper_net(config):
     """The motion net of Li et al. 2020."""
-    config.networks.motion_net = "paper"
+    config.motion_field.motion_net = "paper"
 
 
 def _use_full_width(config):

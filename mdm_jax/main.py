@@ -17,7 +17,12 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from mdm_jax import config as config_lib
+from mdm_jax import settings
+from mdm_jax.methods import renamed_settings
 from mdm_jax.train import startup
+
+config_flags.register_flag_parser_for_type(tuple, settings.TupleParser())
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment file, such as configs/synthetic.py or ...py:long."
@@ -28,6 +33,9 @@ _WORKDIR = flags.DEFINE_string(
 _MULTIHOST = flags.DEFINE_bool(
     "multihost", False, "Train together with other hosts that run this command."
 )
+_EXPLAIN = flags.DEFINE_bool(
+    "explain", False, "Print the settings that differ from the defaults, and stop."
+)
 
 
 def main(argv: list[str]):
@@ -36,6 +44,9 @@ def main(argv: list[str]):
     logging.set_verbosity(logging.INFO)
     startup.quiet_libraries()
     config, workdir = _CONFIG.value, _WORKDIR.value
+    if _EXPLAIN.value:
+        print(config_lib.explain(config))
+        return
     if workdir is None:
         raise app.UsageError("--workdir is missing: the folder of the run")
     startup.configure_jax(config.train.cpu_devices, config.train.compilation_cache)
@@ -56,6 +67,9 @@ def main(argv: list[str]):
 def _parse(arguments: list[str]) -> list[str]:
     """Returns what follows the options; stops with one line where they are wrong."""
     try:
+        arguments = [_with_new_names(argument) for argument in arguments]
+        # ml_collections looks for overrides of the config here.
+        sys.argv[:] = arguments
         rest = flags.FLAGS(arguments)
         # A file that could not be read fails here, when it is first used.
         assert _CONFIG.value.method
@@ -74,9 +88,20 @@ def _parse(arguments: list[str]) -> list[str]:
     return rest
 
 
+def _with_new_names(argument: str) -> str:
+    """Returns an option of the command line with the present name of its setting."""
+    option, sign, value = argument.partition("=")
+    prefix, _, field = option.partition("config.")
+    new = renamed_settings.new_name(field)
+    if prefix not in ("-", "--") or new is None:
+        return argument
+    logging.warning("--config.%s is called --config.%s now", field, new)
+    return f"{prefix}config.{new}{sign}{value}"
+
+
 def run():
     """The console entry point."""
-    flags.mark_flags_as_required(["config", "workdir"])
+    flags.mark_flag_as_required("config")
     app.run(main, flags_parser=_parse)
 
 

@@ -14,15 +14,11 @@ from __future__ import annotations
 
 import pathlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import app, flags, logging
 
 from mdm_jax.train import startup
-
-if TYPE_CHECKING:
-    from mdm_jax.methods.base import Method
-    from mdm_jax.run import restore
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run that predicts.")
 _INPUT = flags.DEFINE_string(
@@ -81,6 +77,7 @@ def predict_all() -> list[dict[str, Any]]:
     """Predicts as the flags say; returns what each `prediction.json` says."""
     workdir, path, output = (_given(flag) for flag in (_WORKDIR, _INPUT, _OUTPUT))
     # Imported here: some of these modules ask JAX for its devices.
+    from mdm_jax import methods
     from mdm_jax.methods import inference as inference_lib
     from mdm_jax.prediction import frames, inference, predict, scaling
     from mdm_jax.run import restore
@@ -99,7 +96,7 @@ def predict_all() -> list[dict[str, Any]]:
     )
     sources = frames.open_sources(path)
     run = restore.load_run(workdir, step=_STEP.value)
-    function = inference_lib.make_predict(_with_place_for_all(run))
+    function = inference_lib.make_predict(methods.for_inference(run.method, run.config))
     made_by = {
         "workdir": str(run.workdir.resolve()),
         "step": run.step,
@@ -125,21 +122,6 @@ def predict_all() -> list[dict[str, Any]]:
         )
         _tell(name, folder, results[-1])
     return results
-
-
-def _with_place_for_all(run: restore.Run) -> Method:
-    """Returns the run's method, with which no object is left out to save time.
-
-    A budget of objects is for training; it would leave out the smallest, and where
-    clips share it, which ones would depend on what else is in a batch.
-    """
-    if run.config.method != "instance_motion":
-        return run.method
-    from mdm_jax import methods
-
-    config = run.config.copy_and_resolve_references()
-    config.instance_motion.instance_budget = 0
-    return methods.create(config)
 
 
 def _given(flag: flags.FlagHolder) -> str:

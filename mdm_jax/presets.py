@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 
 import ml_collections
 
+from mdm_jax.methods import instance_motion
+
 ConfigDict = ml_collections.ConfigDict
 Variants = Mapping[str, Callable[[ConfigDict], object]]
 
@@ -20,33 +22,20 @@ def use_motion_field(config: ConfigDict) -> ConfigDict:
     return config
 
 
-def instance_motion_weights() -> ConfigDict:
-    """Returns the loss weights of method B, as in the released code of Lee et al."""
-    w = ConfigDict()
-    w.photometric = 2.0
-    w.geometric = 1.0
-    w.smoothness = 0.1
-    w.translation_prior = 0.1
-    w.height_prior = 0.02
-    # Takes the place of `instance_motion.cyclic_average` in the released code, at 0.1.
-    w.object_cycle = 0.0
-    w.log_scale_pin = 0.0
-    return w
-
-
 def use_instance_motion(config: ConfigDict) -> ConfigDict:
     """Switches a config to method B, in place, and returns it.
 
-    Sets the method, clips of three frames and the method's own loss weights; the weight
+    Sets the method, clips of three frames, norms without noise and the loss weights; the weight
     of `log_scale_pin`, which both methods have, stays. Size, batch and schedule are the
     config's: Lee et al. 2019 train batches of 4 at 256x832 with a rate of 1e-4, halved
     every 50 000 of 200 000 steps.
     """
     config.method = "instance_motion"
     config.dataset.clip_length = 3
-    weights = instance_motion_weights()
-    weights.log_scale_pin = config.loss_weights.get("log_scale_pin", 0.0)
-    config.loss_weights = weights
+    config.networks.norm_noise = 0.0
+    pin = config.loss_weights.get("log_scale_pin", 0.0)
+    config.loss_weights = ConfigDict(instance_motion.LOSS_WEIGHTS)
+    config.loss_weights.log_scale_pin = pin
     return config
 
 
@@ -57,10 +46,10 @@ def use_short_schedule(config: ConfigDict, *, num_steps: int = 20_000) -> Config
     published weights hold the residual motion at zero on a short schedule, and cars
     that drive along become holes.
     """
-    config.networks.motion_net = "correlation"
+    config.motion_field.motion_net = "correlation"
     config.networks.initial_motion_scale = 0.1
     config.motion_field.burnin_steps = 0
-    config.motion_field.norm_noise = 0.0
+    config.networks.norm_noise = 0.0
     config.motion_field.regularizer_ramp_steps = num_steps
     config.loss_weights.motion_smoothness = 0.3
     config.loss_weights.motion_sparsity = 0.2

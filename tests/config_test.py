@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from mdm_jax import config as config_lib
-from mdm_jax import methods, presets
+from mdm_jax import methods, presets, settings
 from mdm_jax.train import optimizer
 
 CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -27,10 +27,7 @@ def test_every_variant_of_every_config_builds(path):
         config_lib.validate(config)
         methods.create(config)
         optimizer.create(config)
-        weights = {
-            "motion_field": config_lib.base_config().loss_weights,
-            "instance_motion": presets.instance_motion_weights(),
-        }[config.method]
+        weights = methods.METHODS[config.method].LOSS_WEIGHTS
         assert set(config.loss_weights) == set(weights)
     with pytest.raises(ValueError, match="'nonsense'"):
         module.get_config("nonsense")
@@ -45,15 +42,15 @@ def test_any_config_can_be_switched_to_instance_motion():
     assert config.method == "instance_motion"
     assert config.dataset.clip_length == 3
     # The method brings its weights; what both methods have stays as it was.
-    weights = presets.instance_motion_weights()
+    weights = methods.METHODS["instance_motion"].LOSS_WEIGHTS
     assert set(config.loss_weights) == set(weights)
     assert config.loss_weights.log_scale_pin == 0.25
-    assert config.loss_weights.photometric == weights.photometric == 2.0
+    assert config.loss_weights["photometric"] == weights["photometric"] == 2.0
     assert config.optimizer.learning_rate == 3e-4
     config_lib.validate(config)
     methods.create(config)
-    back = config_lib.from_json(config_lib.to_json(config))
-    assert config_lib.flatten(back) == config_lib.flatten(config)
+    back = settings.from_json(settings.to_json(config))
+    assert settings.flatten(back) == settings.flatten(config)
 
 
 def test_unknown_fields_are_named_with_the_nearest_known_one():
@@ -75,8 +72,8 @@ def test_missing_fields_are_named():
 
 def test_json_keeps_every_field():
     config = config_lib.base_config()
-    back = config_lib.from_json(config_lib.to_json(config))
-    assert config_lib.flatten(back) == config_lib.flatten(config)
+    back = settings.from_json(settings.to_json(config))
+    assert settings.flatten(back) == settings.flatten(config)
 
 
 def test_schedules_do_what_their_names_say():

@@ -107,12 +107,12 @@ def tiny_config():
     config.augment.min_crop_scale = 1.0
     config.augment.color_probability = 0.0
     config.networks.width_multiplier = 0.0625
-    config.networks.motion_net = "correlation"
+    config.motion_field.motion_net = "correlation"
     config.networks.motion_width_multiplier = 0.125
     config.networks.correlation_radius = (2, 1)
-    config.networks.ego_compensation = False
+    config.motion_field.ego_compensation = False
     config.motion_field.burnin_steps = 0
-    config.motion_field.norm_noise = 0.0
+    config.networks.norm_noise = 0.0
     config.optimizer.learning_rate = 1e-3
     config.train.batch_size = 8
     config.evaluation.batch_size = 8

@@ -9,6 +9,7 @@ import re
 import pytest
 
 from mdm_jax import config as config_lib
+from mdm_jax import settings as settings_lib
 from tests import page_commands
 from tests.page_commands import PAGES, ROOT
 
@@ -27,7 +28,7 @@ def _check_program(file: pathlib.Path, words: list[str]):
     if "command_flags.define()" in text:  # shared with other programs
         text += (ROOT / "mdm_jax/annotation/command_flags.py").read_text()
     known = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', text))
-    settings = config_lib.flatten(config_lib.base_config())
+    settings = settings_lib.flatten(config_lib.base_config())
     for word in words:
         name = word.removeprefix("--").split("=")[0]
         if name.startswith("config."):

@@ -37,7 +37,7 @@ _READ = (
 # What makes a command small. Equal sizes and batches share compiled programs.
 _SMALLER = {
     "mdm_jax.main": (
-        "--config.dataset.size=32,96",
+        "--config.dataset.size=32x96",
         "--config.dataset.frames_per_drive=6",
         "--config.dataset.frames_per_evaluation_drive=6",
         "--config.train.batch_size=2",

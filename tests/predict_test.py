@@ -10,7 +10,7 @@ import pytest
 from absl import logging
 
 from mdm_jax import config as config_lib
-from mdm_jax import methods, presets
+from mdm_jax import methods, presets, settings
 from mdm_jax.geometry import motion as motion_lib
 from mdm_jax.methods.base import Method
 from mdm_jax.run import restore
@@ -136,7 +136,7 @@ def test_what_is_no_usable_run_is_an_error_that_leaves_nothing(command, tmp_path
     config = config_lib.base_config()
     config.dataset.size = SIZE
     config.networks.width_multiplier = 0.0625
-    (workdir / "config.json").write_text(config_lib.to_json(config))
+    (workdir / "config.json").write_text(settings.to_json(config))
     assert "holds no checkpoint" in _error(command, **given)
     # A checkpoint of something else.
     state = workdir / "checkpoints" / "7" / "state"
@@ -151,11 +151,9 @@ def test_what_is_no_usable_run_is_an_error_that_leaves_nothing(command, tmp_path
     assert not (tmp_path / "o").exists()
 
 
-def test_no_object_is_left_out_by_the_budget_of_training(import_command):
-    predict, _ = import_command("predict")
+def test_no_object_is_left_out_by_the_budget_of_training():
     config = presets.use_instance_motion(config_lib.base_config())
     config.instance_motion.instance_budget = 1
-    run = restore.Run(config, methods.create(config), {}, 5, pathlib.Path("run"))
-    with_place = predict._with_place_for_all(run)
-    assert with_place is not run.method
+    for_inference = methods.create(config).for_inference(config)
+    assert for_inference.instance_motion.instance_budget == 0
     assert config.instance_motion.instance_budget == 1

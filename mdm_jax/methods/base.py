@@ -1,4 +1,4 @@
-"""A method is three pure functions; everything else is shared.
+"""A method is three pure functions and what it needs; everything else is shared.
 
 The trainer, the evaluator and the exporter know a method only as this named tuple. A
 third method is one new file that builds it, and one line in `methods/__init__.py`.
@@ -7,12 +7,15 @@ third method is one new file that builds it, and one line in `methods/__init__.p
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
+from mdm_jax.recording.arrays import Recording
 from mdm_jax.structs import Batch, Prediction
 
 Variables = dict[str, Any]
@@ -51,16 +54,31 @@ class LossTermsFn(Protocol):
 
 
 class CountsFn(Protocol):
-    """Returns what else is worth watching in training, one scalar for each name."""
+    """Returns further scalars to report while training, by name."""
 
     def __call__(self, prediction: Prediction) -> dict[str, jax.Array]: ...
 
 
-class Method(NamedTuple):
-    """A way to learn depth and motion, see the module's docstring.
+def unchanged(config: ConfigDict, *_: object) -> ConfigDict:
+    """Returns the config as it is."""
+    return config
 
-    `counts`, where a method has any, are reported with the losses under the names in
-    `count_names`.
+
+class Method(NamedTuple):
+    """A way to learn depth and motion, as a config describes it.
+
+    Attributes:
+        init: makes the variables.
+        predict: maps a batch to depth and motion.
+        loss_terms: the objective.
+        counts: reported with the losses under `count_names`.
+        count_names: names of `counts`.
+        needs_labels: training needs the instance labels of every frame.
+        learns_intrinsics: the predicted intrinsics are learned, not the batch's.
+        settle: returns the config with settings that depend on the training recordings
+            filled in; the method is then created anew.
+        for_inference: returns the config without approximations that only save time in
+            training. The variables stay the same.
     """
 
     init: InitFn
@@ -68,22 +86,19 @@ class Method(NamedTuple):
     loss_terms: LossTermsFn
     counts: CountsFn | None = None
     count_names: tuple[str, ...] = ()
+    needs_labels: bool = False
+    learns_intrinsics: bool = False
+    settle: Callable[[ConfigDict, Sequence[Recording]], ConfigDict] = unchanged
+    for_inference: Callable[[ConfigDict], ConfigDict] = unchanged
 
 
-def of_module(
-    model: nn.Module,
-    loss_terms: LossTermsFn,
-    *,
-    counts: CountsFn | None = None,
-    count_names: tuple[str, ...] = (),
-) -> Method:
+def of_module(model: nn.Module, loss_terms: LossTermsFn, **options: Any) -> Method:
     """Returns the method whose parameters are those of one Flax module.
 
     Args:
         model: called with a batch, `step` and `train`; draws from the stream `noise`.
         loss_terms: see `Method`.
-        counts: see `Method`.
-        count_names: see `Method`.
+        **options: the other fields of `Method`.
     """
 
     def init(rng: jax.Array, batch: Batch) -> Variables:
@@ -91,7 +106,7 @@ def of_module(
         return dict(model.init(rngs, batch, step=None, train=False))
 
     predict = functools.partial(apply, model)
-    return Method(init, predict, loss_terms, counts, count_names)
+    return Method(init, predict, loss_terms, **options)
 
 
 def apply(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from mdm_jax import config as config_lib
+from mdm_jax import settings
 from mdm_jax.networks import depth_net, disparity_net, resnet
 
 Array = jax.Array
@@ -21,13 +21,14 @@ def check(config: ml_collections.ConfigDict) -> None:
     Raises:
         ValueError: an option has a value that does not exist.
     """
-    config_lib.choice(config, "networks.depth_decoder", ("depth", "disparity"))
-    config_lib.choice(
-        config, "networks.disparity_activation", disparity_net.ACTIVATIONS
-    )
-    config_lib.choice(config, "networks.norm", resnet.NORMS)
-    config_lib.choice(config, "networks.padding", ("reflect", "zeros"))
-    config_lib.choice(config, "networks.dtype", ("float32", "bfloat16"))
+    for field, allowed in {
+        "depth_decoder": ("depth", "disparity"),
+        "disparity_activation": disparity_net.ACTIVATIONS,
+        "norm": resnet.NORMS,
+        "padding": ("reflect", "zeros"),
+        "dtype": ("float32", "bfloat16"),
+    }.items():
+        settings.choice(config, f"networks.{field}", allowed)
     if config.networks.encoder_depth not in (18, 34, 50):
         raise ValueError(
             "config.networks.encoder_depth expects 18, 34 or 50, got "
@@ -58,35 +59,35 @@ def depth_of_clips(
     net: Any,
     frames: Array,
     *,
-    options: ml_collections.FrozenConfigDict,
+    networks: ml_collections.FrozenConfigDict,
     step: Array | None,
     train: bool,
 ) -> Array:
-    """Returns the depth `[b t h w]` of every frame `[b t h w 3]`, seen alone.
+    """Returns the depth `[b t h w]` of frames `[b t h w 3]`, each seen alone.
 
     Args:
-        net: of `create`, bound to its parameters.
+        net: the module of `create`, bound to its parameters.
         frames: colours in [0, 1].
-        options: of the method, with the noise of the norms.
-        step: of training, for that noise; None for none.
-        train: whether there is noise at all.
+        networks: `config.networks`, with the noise of the norms.
+        step: training step, which drives the noise; None for no noise.
+        train: whether there is any noise.
     """
     images = frames.reshape(-1, *frames.shape[2:])
-    noise = norm_noise(options, step) if train else 0.0
+    noise = norm_noise(networks, step) if train else 0.0
     depth = net(images, noise_stddev=noise, train=train)
     return depth.reshape(frames.shape[:-1])
 
 
 def norm_noise(
-    options: ml_collections.FrozenConfigDict, step: Array | None
+    networks: ml_collections.FrozenConfigDict, step: Array | None
 ) -> Array | float:
     """Returns the strength of the randomised layer norm, which grows quadratically.
 
     Args:
-        options: of the method, with `norm_noise` and `norm_noise_ramp_steps`.
-        step: of training; None for no noise.
+        networks: `config.networks`.
+        step: training step; None for no noise.
     """
-    if step is None or not options.norm_noise:
+    if step is None or not networks.norm_noise:
         return 0.0
-    ramp = jnp.minimum(step / max(options.norm_noise_ramp_steps, 1), 1.0)
-    return options.norm_noise * jnp.square(ramp)
+    ramp = jnp.minimum(step / max(networks.norm_noise_ramp_steps, 1), 1.0)
+    return networks.norm_noise * jnp.square(ramp)

@@ -22,21 +22,26 @@ Array = jax.Array
 KINDS = (*pose_net.FORMS, "correlation")
 
 
-def create(networks: ml_collections.FrozenConfigDict) -> nn.Module:
-    """Returns the module that `config.networks` describes, see `egomotion`."""
+def create(kind: str, networks: ml_collections.FrozenConfigDict) -> nn.Module:
+    """Returns the egomotion net, see `egomotion`.
+
+    Args:
+        kind: one of `KINDS`.
+        networks: `config.networks`.
+    """
     shared = {
         "width_multiplier": networks.motion_width_multiplier,
         "initial_scale": networks.initial_motion_scale,
         "dtype": jnp.dtype(networks.dtype),
     }
-    if networks.ego_pose == "correlation":
+    if kind == "correlation":
         return correlation_net.CorrelationMotionNet(
             radius=tuple(networks.correlation_radius),
             residual_motion=False,
             stop_depth_gradient=True,
             **shared,
         )
-    return pose_net.PoseNet(form=networks.ego_pose, norm=networks.norm, **shared)
+    return pose_net.PoseNet(form=kind, norm=networks.norm, **shared)
 
 
 def egomotion(

@@ -14,13 +14,15 @@ slots for instances. See `instance_slots`, `object_poses` and `instance_views`.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
+from absl import logging
 
-from mdm_jax import config as config_lib
+from mdm_jax import settings
 from mdm_jax.geometry import motion as motion_lib
 from mdm_jax.geometry import rotation as rotation_lib
 from mdm_jax.losses import depth_priors, instance_consistency, object_priors, smoothness
@@ -30,11 +32,13 @@ from mdm_jax.methods import (
     ego_nets,
     frame_pairs,
     instance_objects,
+    instance_slots,
     instance_views,
     object_poses,
 )
 from mdm_jax.methods.base import Method
 from mdm_jax.networks import layers, pose_net
+from mdm_jax.recording.arrays import Recording
 from mdm_jax.structs import Batch, Pairs, Prediction
 
 Array = jax.Array
@@ -51,11 +55,11 @@ class InstanceMotionModel(nn.Module):
     def setup(self):
         networks, options = self.config.networks, self.config.instance_motion
         self.depth_net = depth_nets.create(networks)
-        self.ego_net = ego_nets.create(networks)
-        if networks.object_pose != "none":
+        self.ego_net = ego_nets.create(options.ego_pose, networks)
+        if options.object_pose != "none":
             # Layer norms: its batch has empty slots, whose statistics mean nothing.
             self.object_net = pose_net.PoseNet(
-                form=networks.object_pose,
+                form=options.object_pose,
                 translation_only=options.translation_only,
                 width_multiplier=networks.motion_width_multiplier,
                 initial_scale=networks.initial_motion_scale,
@@ -64,25 +68,28 @@ class InstanceMotionModel(nn.Module):
             self.object_height = layers.LearnedScale(options.initial_object_height)
 
     def __call__(self, batch: Batch, *, step: Array | None, train: bool) -> Prediction:
-        networks = self.config.networks
         _, num_frames, height, width, _ = batch.frames.shape
         options = self.config.instance_motion
         depth = depth_nets.depth_of_clips(
-            self.depth_net, batch.frames, options=options, step=step, train=train
+            self.depth_net,
+            batch.frames,
+            networks=self.config.networks,
+            step=step,
+            train=train,
         )
         if num_frames == 1:
             return Prediction(depth=depth, intrinsics=batch.intrinsics)
 
         indices = frame_pairs.of_clip(num_frames)
         labels = batch.instance_labels
-        if networks.object_pose == "none":
+        if options.object_pose == "none":
             labels = None
         elif labels is None and train:
             raise ValueError(
                 "config.method=instance_motion trains on instance masks, and batches "
                 "have no instance_labels: give a data set with masks, or name them in "
                 "config.dataset.masks (`python -m mdm_jax.annotate` makes them), or set "
-                "config.networks.object_pose=none"
+                "config.instance_motion.object_pose=none"
             )
         elif labels is not None and labels.dtype != jnp.uint8:
             raise ValueError(
@@ -125,12 +132,25 @@ class InstanceMotionModel(nn.Module):
 # --- The objective -------------------------------------------------------------------
 
 
+# The released code of Lee et al.
+LOSS_WEIGHTS = {
+    "photometric": 2.0,
+    "geometric": 1.0,
+    "smoothness": 0.1,
+    "translation_prior": 0.1,
+    "height_prior": 0.02,
+    # Takes the place of `cyclic_average` in the released code, at 0.1.
+    "object_cycle": 0.0,
+    "log_scale_pin": 0.0,
+}
+
+
 def loss_terms(
     prediction: Prediction,
     batch: Batch,
     step: Array,
     *,
-    options: ml_collections.FrozenConfigDict,
+    config: ml_collections.FrozenConfigDict,
 ) -> dict[str, Array]:
     """Returns the terms of the objective of Lee et al., unweighted.
 
@@ -140,9 +160,10 @@ def loss_terms(
         prediction: of `InstanceMotionModel`.
         batch: the frames explained.
         step: not used.
-        options: `config.instance_motion`.
+        config: of the run.
     """
     del step
+    options = config.instance_motion
     pairs, depth = prediction.require_pairs(), prediction.depth
     objects = pairs.objects
     image_t, image_r, depth_t, depth_r = (
@@ -163,7 +184,9 @@ def loss_terms(
     if objects is not None:
         view = jax.vmap(instance_views.merge)(
             view,
-            _objects_view(prediction, batch, options),
+            instance_views.of_prediction(
+                prediction, batch, object_view=options.object_view
+            ),
             frame_pairs.flatten(objects.background),
             frame_pairs.flatten(objects.regions),
         )
@@ -189,49 +212,9 @@ def loss_terms(
         ),
         "geometric": instance_consistency.weighted_mean(inconsistency, counts),
         "smoothness": smooth(depths, frames),
-        "log_scale_pin": depth_priors.log_scale_pin(depths, options.log_depth_pin),
+        "log_scale_pin": depth_priors.log_scale_pin(depths, config.train.log_depth_pin),
     }
     return terms | _object_terms(pairs, depth_t, intrinsics, options)
-
-
-def _objects_view(
-    prediction: Prediction, batch: Batch, options: ml_collections.FrozenConfigDict
-) -> instance_views.View:
-    """Returns the views of the objects of all directed pairs, `[m ...]`."""
-    pairs = prediction.require_pairs()
-    objects, labels = pairs.objects, batch.instance_labels
-    assert objects is not None
-    assert labels is not None
-    target, source = jnp.array(pairs.target_index), jnp.array(pairs.source_index)
-    intrinsics = jnp.repeat(prediction.intrinsics, len(target), axis=0)
-    depth_t = frame_pairs.flatten(prediction.depth[:, target])
-    target_labels = frame_pairs.flatten(
-        jnp.where(objects.regions > 0, labels[:, target], 0)
-    )
-    if options.object_view == "stabilized":
-        return jax.vmap(instance_views.of_objects)(
-            jax.tree.map(frame_pairs.flatten, objects.view),
-            frame_pairs.flatten(objects.view_labels),
-            target_labels,
-            depth_t,
-            jax.tree.map(frame_pairs.flatten, object_poses.object_motion(objects)),
-            intrinsics,
-        )
-    motion, _ = object_poses.total_motion(
-        jax.lax.stop_gradient(pairs.egomotion),
-        objects,
-        prediction.depth[:, target],
-        prediction.intrinsics,
-    )
-    return jax.vmap(instance_views.of_objects_from_source)(
-        frame_pairs.flatten(batch.frames[:, source]),
-        frame_pairs.flatten(prediction.depth[:, source]),
-        frame_pairs.flatten(labels[:, source]),
-        target_labels,
-        depth_t,
-        jax.tree.map(frame_pairs.flatten, motion),
-        intrinsics,
-    )
 
 
 def _object_terms(
@@ -285,7 +268,60 @@ def _object_terms(
     }
 
 
-# --- Assembly ------------------------------------------------------------------------
+# --- Settings and assembly -----------------------------------------------------------
+
+
+def config_group() -> ml_collections.ConfigDict:
+    """Returns `config.instance_motion` with its defaults."""
+    c = ml_collections.ConfigDict()
+    # Egomotion net: `conv` (Lee et al. 2019, seven convolutions), `resnet` (their
+    # released code) or `correlation` (learns motion far sooner).
+    c.ego_pose = "conv"
+    # Object net: `conv`, `resnet` or `none` (everything moves with the camera: an
+    # ablation).
+    c.object_pose = "conv"
+    # Instances per pair of adjacent frames, largest first, and the least number of
+    # pixels that an instance must have in both frames.
+    c.max_instances = 8
+    c.min_instance_pixels = 20
+    # Instances per pair that the object net is applied to, on average over the pairs of
+    # so many neighbouring clips of a batch; 0: max_instances. Smaller budgets save
+    # time, and leave out the smallest instances where there are too many. Clips that
+    # share a budget must be on one device.
+    c.instance_budget = 0
+    c.clips_per_pack = 1
+    # How the camera's motion is undone before object motion is estimated: `forward` (by
+    # the source's depth) or `inverse` (by the target's: an ablation of the paper).
+    c.projection = "forward"
+    # Forward projection: upsampling of depth; `nearest` (z-buffer) or `soft`; whether
+    # depth is read once more where its points come from (not in the paper).
+    c.splat_alpha = 2
+    c.splat_mode = "nearest"
+    c.splat_refine = True
+    # Where objects are sampled for the losses: in the `stabilized` view (the paper), or
+    # directly in the `source` (one interpolation, no holes).
+    c.object_view = "stabilized"
+    # Objects turn about the `camera` (the paper) or about their own `object` centre.
+    c.rotation_center = "camera"
+    # Side, in pixels, of the window in which the object net sees every object at the
+    # same size, its motion in units of the window; 0: whole images (the paper).
+    c.object_zoom = 0
+    # Objects do not turn (released code).
+    c.translation_only = False
+    # Average an object's motion with the inverse of that of the opposite direction.
+    c.cyclic_average = True
+    # Weigh pixels by how well depths agree.
+    c.weighted_mask = True
+    # Count only pixels that the warped source explains better than the source itself.
+    c.auto_mask = True
+    # Share of SSIM in the photometric loss: 0.85 (code) or 0.8 (paper).
+    c.ssim_share = 0.85
+    # `disparity` (first order, mean-normalised) or `squared_depth` (paper).
+    c.smoothness = "disparity"
+    # Initial value of the learned height of objects, in depth units: about right for
+    # the depth that an untrained net predicts, 0.7 (`depth`) or 0.2 (`disparity`).
+    c.initial_object_height = 0.05
+    return c
 
 
 def create(config: ml_collections.ConfigDict) -> Method:
@@ -295,23 +331,53 @@ def create(config: ml_collections.ConfigDict) -> Method:
         ValueError: an option has a value that does not exist.
     """
     depth_nets.check(config)
-    config_lib.choice(config, "networks.ego_pose", ego_nets.KINDS)
-    config_lib.choice(config, "networks.object_pose", (*pose_net.FORMS, "none"))
-    config_lib.choice(config, "instance_motion.object_view", ("stabilized", "source"))
-    config_lib.choice(
-        config, "instance_motion.smoothness", ("disparity", "squared_depth")
-    )
     instance_objects.check(config)
-    if config.motion_field.intrinsics != "given":
-        raise ValueError(
-            "config.method=instance_motion needs intrinsics, but they are to be learned "
-            f"(motion_field.intrinsics={config.motion_field.intrinsics}): give them "
-            "with config.dataset.intrinsics, or take config.method=motion_field"
-        )
+    for field, allowed in {
+        "ego_pose": ego_nets.KINDS,
+        "object_pose": (*pose_net.FORMS, "none"),
+        "object_view": ("stabilized", "source"),
+        "smoothness": ("disparity", "squared_depth"),
+    }.items():
+        settings.choice(config, f"instance_motion.{field}", allowed)
     frozen = ml_collections.FrozenConfigDict(config)
     return base.of_module(
         InstanceMotionModel(frozen),
-        functools.partial(loss_terms, options=frozen.instance_motion),
+        functools.partial(loss_terms, config=frozen),
         counts=instance_objects.counts,
         count_names=("instances/found", "instances/dropped"),
+        needs_labels=config.instance_motion.object_pose != "none",
+        settle=_settle,
+        for_inference=_for_inference,
     )
+
+
+def _settle(
+    config: ml_collections.ConfigDict, recordings: Sequence[Recording]
+) -> ml_collections.ConfigDict:
+    """Returns the config with an instance budget that fits the recordings."""
+    options = config.instance_motion
+    label_maps = [
+        r.instance_labels for r in recordings if r.instance_labels is not None
+    ]
+    if options.instance_budget or len(label_maps) < len(recordings):
+        return config
+    config = config.copy_and_resolve_references()
+    config.instance_motion.instance_budget = budget = instance_slots.fitting_budget(
+        label_maps,
+        frame_stride=config.dataset.frame_stride,
+        max_instances=options.max_instances,
+        min_pixels=options.min_instance_pixels,
+    )
+    logging.info("instance_budget: %d per pair of frames", budget)
+    return config
+
+
+def _for_inference(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """Returns the config without a budget, so that no object is left out.
+
+    A budget leaves out the smallest objects; where clips share it, which ones would
+    depend on the rest of the batch.
+    """
+    config = config.copy_and_resolve_references()
+    config.instance_motion.instance_budget = 0
+    return config

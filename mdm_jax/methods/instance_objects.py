@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from mdm_jax import config as config_lib
+from mdm_jax import settings
 from mdm_jax.geometry import pose as pose_lib
 from mdm_jax.geometry import rotation as rotation_lib
 from mdm_jax.methods import (
@@ -48,18 +48,18 @@ def check(config: ml_collections.ConfigDict) -> None:
         "splat_mode": ("nearest", "soft"),
         "rotation_center": ("camera", "object"),
     }.items():
-        config_lib.choice(config, f"instance_motion.{field}", allowed)
+        settings.choice(config, f"instance_motion.{field}", allowed)
     options = config.instance_motion
     if not 1 <= options.max_instances <= 255:
         raise ValueError(
             "config.instance_motion.max_instances expects 1 to 255 (labels are 8 bit), "
             f"got {options.max_instances}"
         )
-    least = _LEAST_ZOOM.get(config.networks.object_pose, 0)
+    least = _LEAST_ZOOM.get(config.instance_motion.object_pose, 0)
     if options.object_zoom and options.object_zoom < least:
         raise ValueError(
             f"config.instance_motion.object_zoom expects 0 or at least {least} pixels "
-            f"with networks.object_pose={config.networks.object_pose}, got "
+            f"with instance_motion.object_pose={config.instance_motion.object_pose}, got "
             f"{options.object_zoom}"
         )
     if options.object_zoom and options.rotation_center != "object":

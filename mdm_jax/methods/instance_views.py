@@ -19,7 +19,8 @@ import jax.numpy as jnp
 
 from mdm_jax.geometry import label_maps, pose, sampling, warp
 from mdm_jax.geometry import motion as motion_lib
-from mdm_jax.structs import Motion, Pose, Warped
+from mdm_jax.methods import frame_pairs, object_poses
+from mdm_jax.structs import Batch, Motion, Pose, Prediction, Warped
 
 Array = jax.Array
 
@@ -186,6 +187,50 @@ def of_objects_from_source(
     landed = label_maps.read(source_labels[..., None], jax.lax.stop_gradient(pixels))
     on_object = label_maps.contains(landed, target_labels)
     return dataclasses.replace(view, valid=view.valid & on_object)
+
+
+def of_prediction(prediction: Prediction, batch: Batch, *, object_view: str) -> View:
+    """Returns the views of the objects of all directed pairs, `[m ...]`.
+
+    Args:
+        prediction: with objects.
+        batch: with instance labels.
+        object_view: `stabilized` (`of_objects`) or `source` (`of_objects_from_source`).
+    """
+    pairs = prediction.require_pairs()
+    objects, labels = pairs.objects, batch.instance_labels
+    assert objects is not None
+    assert labels is not None
+    target, source = jnp.array(pairs.target_index), jnp.array(pairs.source_index)
+    intrinsics = jnp.repeat(prediction.intrinsics, len(target), axis=0)
+    depth_t = frame_pairs.flatten(prediction.depth[:, target])
+    target_labels = frame_pairs.flatten(
+        jnp.where(objects.regions > 0, labels[:, target], 0)
+    )
+    if object_view == "stabilized":
+        return jax.vmap(of_objects)(
+            jax.tree.map(frame_pairs.flatten, objects.view),
+            frame_pairs.flatten(objects.view_labels),
+            target_labels,
+            depth_t,
+            jax.tree.map(frame_pairs.flatten, object_poses.object_motion(objects)),
+            intrinsics,
+        )
+    motion, _ = object_poses.total_motion(
+        jax.lax.stop_gradient(pairs.egomotion),
+        objects,
+        prediction.depth[:, target],
+        prediction.intrinsics,
+    )
+    return jax.vmap(of_objects_from_source)(
+        frame_pairs.flatten(batch.frames[:, source]),
+        frame_pairs.flatten(prediction.depth[:, source]),
+        frame_pairs.flatten(labels[:, source]),
+        target_labels,
+        depth_t,
+        jax.tree.map(frame_pairs.flatten, motion),
+        intrinsics,
+    )
 
 
 def merge(

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from mdm_jax import config as config_lib
+from mdm_jax import settings
 from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.geometry import motion as motion_lib
 from mdm_jax.geometry import pose as pose_lib
@@ -48,16 +48,15 @@ class MotionFieldModel(nn.Module):
     """Depth net, motion net and, where intrinsics are learned, their head."""
 
     config: ml_collections.FrozenConfigDict
-    num_videos: int = 1
 
     def setup(self):
-        networks = self.config.networks
+        networks, options = self.config.networks, self.config.motion_field
         dtype = jnp.dtype(networks.dtype)
         self.depth_net = depth_nets.create(networks)
-        if networks.motion_net == "paper":
+        if options.motion_net == "paper":
             self.motion_net = motion_field_net.PaperMotionNet(
                 width_multiplier=networks.motion_width_multiplier,
-                depth_input=self.config.motion_field.depth_input,
+                depth_input=options.depth_input,
                 initial_scale=networks.initial_motion_scale,
                 dtype=dtype,
             )
@@ -65,20 +64,26 @@ class MotionFieldModel(nn.Module):
             self.motion_net = correlation_net.CorrelationMotionNet(
                 width_multiplier=networks.motion_width_multiplier,
                 radius=tuple(networks.correlation_radius),
-                ego_compensation=networks.ego_compensation,
+                ego_compensation=options.ego_compensation,
                 initial_scale=networks.initial_motion_scale,
                 dtype=dtype,
             )
-        if self.config.motion_field.intrinsics == "pair":
+        if self.config.camera.intrinsics == "pair":
             self.intrinsics_head = intrinsics_head.PairIntrinsics()
-        elif self.config.motion_field.intrinsics == "video":
-            self.intrinsics_head = intrinsics_head.VideoIntrinsics(self.num_videos)
+        elif self.config.camera.intrinsics == "video":
+            self.intrinsics_head = intrinsics_head.VideoIntrinsics(
+                self.config.camera.num_videos
+            )
 
     def __call__(self, batch: Batch, *, step: Array | None, train: bool) -> Prediction:
         options = self.config.motion_field
         num_clips, num_frames, height, width, _ = batch.frames.shape
         depth = depth_nets.depth_of_clips(
-            self.depth_net, batch.frames, options=options, step=step, train=train
+            self.depth_net,
+            batch.frames,
+            networks=self.config.networks,
+            step=step,
+            train=train,
         )
         if num_frames == 1:
             return Prediction(depth=depth, intrinsics=batch.intrinsics)
@@ -102,7 +107,7 @@ class MotionFieldModel(nn.Module):
         residual = residual_field.restrain(
             by_clip(output.residual), batch, options=options, step=step
         )
-        if options.intrinsics == "pair":
+        if self.config.camera.intrinsics == "pair":
             parameters = self.intrinsics_head(output.bottleneck, (height, width))
             intrinsics = _matrix(jnp.mean(by_clip(parameters), axis=1))
 
@@ -122,13 +127,13 @@ class MotionFieldModel(nn.Module):
         )
 
     def _assumed_intrinsics(self, batch: Batch) -> Array:
-        """Returns `[b 3 3]`, the intrinsics that the motion net is told."""
+        """Returns `[b 3 3]`, the intrinsics given to the motion net."""
         *_, height, width, _ = batch.frames.shape
-        kind = self.config.motion_field.intrinsics
+        kind = self.config.camera.intrinsics
         if kind == "given":
             return batch.intrinsics
         if kind == "pair":
-            # They come out of the net; going in, they would be no news.
+            # The net predicts these, so its input is a fixed guess.
             focal = (height + width) / 2
             guess = intrinsics_lib.matrix(
                 focal, focal, (width - 1) / 2, (height - 1) / 2
@@ -137,14 +142,14 @@ class MotionFieldModel(nn.Module):
             return jnp.broadcast_to(guess, batch.intrinsics.shape)
         if batch.video_index is None:
             raise ValueError(
-                "config.motion_field.intrinsics=video needs video_index in batches"
+                "config.camera.intrinsics=video needs video_index in batches"
             )
         index = batch.video_index
-        every = self.intrinsics_head(jnp.arange(self.num_videos), (height, width))
-        mean = jnp.mean(every, axis=0, keepdims=True)
+        videos = jnp.arange(self.config.camera.num_videos)
+        learned = self.intrinsics_head(videos, (height, width))
+        mean = jnp.mean(learned, axis=0, keepdims=True)
         # A video that was not trained on, index -1, gets the mean of those that were.
-        known = jnp.where(index[:, None] >= 0, every[index], mean)
-        return _matrix(known)
+        return _matrix(jnp.where(index[:, None] >= 0, learned[index], mean))
 
 
 def _matrix(parameters: Array) -> Array:
@@ -155,14 +160,28 @@ def _matrix(parameters: Array) -> Array:
 # --- The objective -------------------------------------------------------------------
 
 
+# Li et al. 2020, with the factor 2 over the whole sum and 1/2 inside SSIM written out.
+LOSS_WEIGHTS = {
+    "rgb": 2.0,
+    "ssim": 3.0,
+    "depth_consistency": 0.0,
+    "depth_smoothness": 0.002,
+    "rotation_cycle": 2e-3,
+    "translation_cycle": 1e-1,
+    "motion_smoothness": 2.0,
+    "motion_sparsity": 0.4,
+    "depth_variance": 0.0,
+    "depth_supervision": 0.0,
+    "log_scale_pin": 0.0,
+}
+
+
 def loss_terms(
     prediction: Prediction,
     batch: Batch,
     step: Array,
     *,
-    options: ml_collections.FrozenConfigDict,
-    wrap_smoothness: bool = False,
-    needs_depth: bool = False,
+    config: ml_collections.FrozenConfigDict,
 ) -> dict[str, Array]:
     """Returns the terms of the objective of Li et al. 2020, unweighted.
 
@@ -172,10 +191,9 @@ def loss_terms(
         prediction: of `MotionFieldModel`.
         batch: the frames explained.
         step: for the ramp of the motion regularisers.
-        options: `config.motion_field`.
-        wrap_smoothness: differences of the field wrap around the image border.
-        needs_depth: depth is supervised where it is known.
+        config: of the run.
     """
+    options, weights = config.motion_field, config.loss_weights
     depth, intrinsics = prediction.depth, prediction.intrinsics
     pairs = prediction.require_pairs()
     translation, residual = pairs.motion.translation, pairs.residual_translation
@@ -221,18 +239,20 @@ def loss_terms(
         frame_pairs.flatten(residual), frame_pairs.flatten(translation)
     )
     terms["motion_smoothness"] = ramp * motion_regularizers.group_smoothness(
-        field, wrap=wrap_smoothness
+        field,
+        # Without sparsity, the published code's differences wrap around the border.
+        wrap=not weights.get("motion_sparsity", 0.0),
     )
     terms["motion_sparsity"] = ramp * motion_regularizers.sparsity(field)
 
     terms["log_scale_pin"] = depth_priors.log_scale_pin(
-        frame_pairs.flatten(prediction.depth), options.log_depth_pin
+        frame_pairs.flatten(prediction.depth), config.train.log_depth_pin
     )
     if batch.depth is not None:
         terms["depth_supervision"] = depth_priors.sparse_depth_l1(
             frame_pairs.flatten(prediction.depth), frame_pairs.flatten(batch.depth)
         )
-    elif needs_depth:
+    elif weights.get("depth_supervision", 0.0):
         raise ValueError(
             "config.loss_weights.depth_supervision needs depth in every batch, got "
             "none: give a data set with depth, or set the weight to 0"
@@ -306,31 +326,52 @@ def _reconstruction_terms(
     }
 
 
-# --- Assembly ------------------------------------------------------------------------
+# --- Settings and assembly -----------------------------------------------------------
+
+
+def config_group() -> ml_collections.ConfigDict:
+    """Returns `config.motion_field` with its defaults."""
+    c = ml_collections.ConfigDict()
+    # Motion net: `paper` (Li et al. 2020) or `correlation` (learns motion far sooner).
+    c.motion_net = "paper"
+    # Paper's net: show it the depth maps (an ablation of the paper switches it off).
+    c.depth_input = True
+    # Correlation net: estimate the residual after undoing the egomotion.
+    c.ego_compensation = True
+    # Zero residual vectors shorter than the mean residual length of the image.
+    c.auto_mask = True
+    # Steps over whose second half the residual motion is switched on; 0: at once.
+    c.burnin_steps = 20000
+    # Keep residual motion only on movable objects: instance labels, dilated by pixels.
+    c.use_mask = False
+    c.mask_dilation = 8
+    # Divide depths and translations by the mean depth of each clip before the losses.
+    c.scale_normalization = False
+    # Resolutions on which the losses are taken, each half the one before.
+    c.num_scales = 1
+    # Steps over which the motion regularisers ramp up linearly; 0: full at once.
+    c.regularizer_ramp_steps = 0
+    return c
 
 
 def create(config: ml_collections.ConfigDict) -> Method:
-    """Returns method A as configured by `networks` and `motion_field`.
+    """Returns method A as configured by `networks`, `camera` and `motion_field`.
 
     Raises:
         ValueError: an option has a value that does not exist.
     """
-    config_lib.choice(config, "networks.motion_net", ("paper", "correlation"))
     depth_nets.check(config)
-    config_lib.choice(config, "motion_field.intrinsics", ("given", "pair", "video"))
-    if config.networks.motion_net != "paper" and not config.motion_field.depth_input:
+    options = config.motion_field
+    settings.choice(config, "motion_field.motion_net", ("paper", "correlation"))
+    if options.motion_net != "paper" and not options.depth_input:
         raise ValueError(
             "config.motion_field.depth_input=False is an ablation of "
-            "networks.motion_net=paper; the correlation net needs depth"
+            "motion_field.motion_net=paper; the correlation net needs depth"
         )
     frozen = ml_collections.FrozenConfigDict(config)
-    model = MotionFieldModel(frozen, num_videos=config.motion_field.num_videos)
     return base.of_module(
-        model,
-        functools.partial(
-            loss_terms,
-            options=frozen.motion_field,
-            wrap_smoothness=config.loss_weights.get("motion_sparsity", 0) == 0,
-            needs_depth=config.loss_weights.get("depth_supervision", 0) != 0,
-        ),
+        MotionFieldModel(frozen),
+        functools.partial(loss_terms, config=frozen),
+        needs_labels=options.use_mask,
+        learns_intrinsics=config.camera.intrinsics != "given",
     )

@@ -14,6 +14,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 
+from mdm_jax import methods
 from mdm_jax.geometry.view import View
 from mdm_jax.masks import mask_files, mask_set
 from mdm_jax.prediction import frames
@@ -85,7 +86,7 @@ def open_labels(
         DataError: there are no masks there, or not of all frames.
     """
     if not specification:
-        if config.method == "instance_motion":
+        if methods.create(config).needs_labels:
             logging.warning(
                 "No masks: all that moves is taken for background, and no object is"
                 " told apart; give --masks (python -m mdm_jax.annotate makes them)"

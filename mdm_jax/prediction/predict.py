@@ -16,6 +16,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 
+from mdm_jax import methods
 from mdm_jax import sources as sources_lib
 from mdm_jax.files import atomic, fingerprint
 from mdm_jax.prediction import (
@@ -107,7 +108,7 @@ def predict(
         fit=request.fit,
         crop=config.dataset.crop,
     )
-    learned = config.motion_field.intrinsics != "given"
+    learned = methods.create(config).learns_intrinsics
     if learned and request.fit == "stretch":
         logging.warning(
             "--fit=stretch: the intrinsics were learned of frames that are cut, not"

@@ -20,8 +20,7 @@ import numpy as np
 import safetensors.numpy
 from absl import logging
 
-from mdm_jax import config as config_lib
-from mdm_jax import methods
+from mdm_jax import methods, settings
 from mdm_jax.files import atomic
 from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.methods import inference
@@ -144,9 +143,9 @@ def _write_params(
 ) -> dict[str, float]:
     path = folder / "params.safetensors"
     safetensors.numpy.save_file(pretrained.export_own(run.variables), path)
-    (folder / "config.json").write_text(config_lib.to_json(run.config))
+    (folder / "config.json").write_text(settings.to_json(run.config))
 
-    config = config_lib.from_json((folder / "config.json").read_text())
+    config = settings.from_json((folder / "config.json").read_text())
     again = methods.create(config)
     variables = pretrained.import_own(
         preflight.variable_shapes(again, config), pretrained.read(path)

@@ -16,10 +16,9 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
 
 from mdm_jax import config as config_lib
-from mdm_jax import methods
+from mdm_jax import methods, settings
 from mdm_jax.methods.base import Method, Variables
 from mdm_jax.train import checkpoint, preflight
 
@@ -102,13 +101,7 @@ def load_config(workdir: str | os.PathLike[str]) -> ml_collections.ConfigDict:
             f"--workdir={workdir}: holds no {checkpoint.CONFIG}, so no run was trained"
             " there; give the folder that `python -m mdm_jax.main` trained in"
         )
-    try:
-        config = config_lib.from_json(path.read_text())
-        _fill_in_defaults(config, path)
-        config_lib.validate(config)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not a config of this version: {error}") from error
-    return config
+    return config_lib.read(path)
 
 
 def checkpoint_time(run: Run) -> int | None:
@@ -117,31 +110,9 @@ def checkpoint_time(run: Run) -> int | None:
     return folder.stat().st_mtime_ns if folder.is_dir() else None
 
 
-def _fill_in_defaults(config: ml_collections.ConfigDict, path: pathlib.Path):
-    """Adds fields that are newer than the run."""
-    known = config_lib.flatten(config)
-    added = [
-        name
-        for name in config_lib.flatten(config_lib.base_config())
-        if name not in known and not name.startswith("loss_weights.")
-    ]
-    if not added:
-        return
-    full = config_lib.base_config()
-    # Their names belong to the method.
-    full.loss_weights = ml_collections.ConfigDict()
-    full.update(config)
-    config.update(full)
-    matter = [f"config.{name}" for name in added if name.startswith(_model(config))]
-    if matter:
-        logging.warning(
-            "%s is older than %s: taking the defaults", path, ", ".join(matter)
-        )
-
-
 def _model(config: ml_collections.ConfigDict) -> tuple[str, ...]:
     """Returns the beginnings of the fields that say what is computed."""
-    return ("method", "networks.", f"{config.method}.")
+    return ("method", "networks.", "camera.", f"{config.method}.")
 
 
 def _with_own_model(
@@ -152,11 +123,11 @@ def _with_own_model(
     """Returns the given config with what the run's data told filled in."""
     config_lib.validate(given)
     # Lists and tuples are the same there.
-    new = config_lib.flatten(config_lib.from_json(config_lib.to_json(given)))
-    old = config_lib.flatten(own)
+    new = settings.flatten(settings.from_json(settings.to_json(given)))
+    old = settings.flatten(own)
     before, path = old, workdir / checkpoint.CONFIG
     if path.is_file():
-        before = config_lib.flatten(config_lib.from_json(path.read_text()))
+        before = settings.flatten(config_lib.read(path))
     differing = [
         f"config.{name}: {old.get(name, 'absent')} there, {new.get(name, 'absent')}"
         " in --config"

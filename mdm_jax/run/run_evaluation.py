@@ -115,7 +115,7 @@ def measure_drives(
         baselines=baselines.image_independent_maps(
             recordings.train, max_depth=run.config.evaluation.max_depth
         ),
-        learned_intrinsics=run.config.motion_field.intrinsics != "given",
+        learned_intrinsics=run.method.learns_intrinsics,
     )
     return pairs, result, _warnings(run, drives)
 

@@ -19,6 +19,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from mdm_jax import config as config_lib
+from mdm_jax import settings
 from mdm_jax.files import atomic
 from mdm_jax.train.state import TrainState
 from mdm_jax.train.step import StepMetrics
@@ -83,15 +84,13 @@ def keep_settled(workdir: str | os.PathLike[str], config: ml_collections.ConfigD
 
 def _write_config(path: pathlib.Path, config: ml_collections.ConfigDict):
     if jax.process_index() == 0:
-        atomic.write_text(path, config_lib.to_json(config))
+        atomic.write_text(path, settings.to_json(config))
 
 
 def _check_same(path: pathlib.Path, config: ml_collections.ConfigDict):
-    try:
-        old = config_lib.flatten(config_lib.from_json(path.read_text()))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a config ({error}): remove it") from error
-    new = config_lib.flatten(config_lib.from_json(config_lib.to_json(config)))
+    old = settings.flatten(config_lib.read(path))
+    # Through JSON, in which lists and tuples are the same.
+    new = settings.flatten(settings.from_json(settings.to_json(config)))
     # With a schedule that does not depend on it, a run may be prolonged.
     may_change = MAY_CHANGE
     if config.optimizer.schedule != "cosine":

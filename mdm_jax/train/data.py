@@ -9,11 +9,9 @@ import jax
 import ml_collections
 from absl import logging
 
-from mdm_jax import config as config_lib
-from mdm_jax import sources
+from mdm_jax import methods, settings, sources
 from mdm_jax.input_pipeline import loader, raw_data
 from mdm_jax.masks import mask_set
-from mdm_jax.methods import instance_slots
 from mdm_jax.prepared import reading
 from mdm_jax.recording.arrays import Recording
 from mdm_jax.synthetic import rendered_drives
@@ -43,8 +41,8 @@ def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
     """
     d = config.dataset
     names = ("synthetic", "video", "prepared", *sources.READERS)
-    name = config_lib.choice(config, "dataset.name", names)
-    split = config_lib.choice(config, "evaluation.split", ("test", "validation"))
+    name = settings.choice(config, "dataset.name", names)
+    split = settings.choice(config, "evaluation.split", ("test", "validation"))
     if name == "synthetic":
         shared = {"size": tuple(d.size), "seed": d.synthetic_seed}
         train = rendered_drives.make_drives(
@@ -70,9 +68,8 @@ def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
     if name == "video":
         return Data(raw_data.open_video(dataset), [], split)
     opened = reading if name == "prepared" else raw_data
-    parts = opened.open_parts(
-        dataset, held_out=split, labelled_only=config.method == "instance_motion"
-    )
+    labelled_only = methods.create(config).needs_labels
+    parts = opened.open_parts(dataset, held_out=split, labelled_only=labelled_only)
     return Data(parts.train, parts.held_out, split)
 
 
@@ -105,43 +102,22 @@ def make_loader(
 
 
 def settle(config: ml_collections.ConfigDict, data: Data) -> ml_collections.ConfigDict:
-    """Returns the config with what only the data can tell filled in.
+    """Returns the config with the settings that depend on the data filled in.
 
-    The number of recordings; how many instances they show at a time; and where
-    intrinsics are to be learned, that they are, one set for each recording. These
-    belong to the frames as they are, so that frames are then neither flipped nor
-    cropped at random.
+    These are the number of recordings, whether intrinsics are learned (one set per
+    recording, where any recording has none), and what the method asks for. Learned
+    intrinsics belong to whole frames, which are then neither flipped nor cropped.
     """
     config = config.copy_and_resolve_references()
-    m = config.motion_field
-    m.num_videos = len(data.train)
-    if m.intrinsics == "given" and any(r.intrinsics is None for r in data.train):
+    camera, augment = config.camera, config.augment
+    camera.num_videos = len(data.train)
+    if camera.intrinsics == "given" and any(r.intrinsics is None for r in data.train):
         logging.info("Intrinsics are not given: learning them, one set per recording")
-        m.intrinsics = "video"
-    if (
-        config.method == "instance_motion"
-        and not config.instance_motion.instance_budget
-    ):
-        _settle_budget(config, data)
-    if m.intrinsics == "video" and (
-        config.augment.flip_probability or config.augment.min_crop_scale < 1
+        camera.intrinsics = "video"
+    if camera.intrinsics == "video" and (
+        augment.flip_probability or augment.min_crop_scale < 1
     ):
         logging.info("Learned intrinsics per recording: no random flips and crops")
-        config.augment.flip_probability = 0.0
-        config.augment.min_crop_scale = 1.0
-    return config
-
-
-def _settle_budget(config: ml_collections.ConfigDict, data: Data):
-    options = config.instance_motion
-    known = [r.instance_labels for r in data.train]
-    label_maps = [labels for labels in known if labels is not None]
-    if len(label_maps) < len(known):
-        return
-    options.instance_budget = instance_slots.fitting_budget(
-        label_maps,
-        frame_stride=config.dataset.frame_stride,
-        max_instances=options.max_instances,
-        min_pixels=options.min_instance_pixels,
-    )
-    logging.info("instance_budget: %d per pair of frames", options.instance_budget)
+        augment.flip_probability = 0.0
+        augment.min_crop_scale = 1.0
+    return methods.create(config).settle(config, data.train)

@@ -48,7 +48,7 @@ class Evaluator:
         self._data = recordings
         self._config = config
         self._workdir = pathlib.Path(workdir)
-        self._learned_intrinsics = config.motion_field.intrinsics != "given"
+        self._learned_intrinsics = method.learns_intrinsics
         # Every process measures, and so needs the maps of all of them.
         self._predict = inference.make_predict(method, layout=sharding.replicated(mesh))
         self._to_devices = functools.partial(

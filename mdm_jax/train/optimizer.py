@@ -10,7 +10,7 @@ import ml_collections
 import optax
 import optax.contrib
 
-from mdm_jax import config as config_lib
+from mdm_jax import settings
 
 
 def schedule(config: ml_collections.ConfigDict) -> optax.Schedule:
@@ -20,7 +20,7 @@ def schedule(config: ml_collections.ConfigDict) -> optax.Schedule:
         ValueError: `config.optimizer.schedule` does not exist.
     """
     o = config.optimizer
-    kind = config_lib.choice(
+    kind = settings.choice(
         config, "optimizer.schedule", ("constant", "cosine", "halve_every")
     )
     steps = max(config.train.num_steps - o.warmup_steps, 1)
@@ -52,7 +52,7 @@ def create(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
     o = config.optimizer
     clip = optax.clip_by_global_norm(o.clip_norm) if o.clip_norm else optax.identity()
     rate = schedule(config)
-    if config_lib.choice(config, "optimizer.name", ("adam", "muon")) == "adam":
+    if settings.choice(config, "optimizer.name", ("adam", "muon")) == "adam":
         return optax.chain(clip, optax.adam(rate, b1=o.b1, b2=o.b2))
     muon = optax.contrib.muon(
         lambda step: rate(step) * (o.muon_learning_rate / o.learning_rate),

@@ -35,11 +35,11 @@ def check(config: ml_collections.ConfigDict, mesh: Mesh, *, resumes: bool = Fals
     if len(size) != 2 or min(size) < own_video.MIN_SIDE:
         raise ValueError(
             "config.dataset.size expects (height, width), at least "
-            f"{own_video.MIN_SIDE} pixels each, as in --config.dataset.size=128,416, got "
+            f"{own_video.MIN_SIDE} pixels each, as in --config.dataset.size=128x416, got "
             f"{size}"
         )
     method = methods.create(config)
-    _check_masks(config)
+    _check_masks(config, method)
     optimizer.create(config)
     augment.make_config(config.augment.to_dict())
     sharding.check_batch_size(
@@ -59,8 +59,8 @@ def check(config: ml_collections.ConfigDict, mesh: Mesh, *, resumes: bool = Fals
         initial_weights.check(config, variable_shapes(method, config))
 
 
-def _check_masks(config: ml_collections.ConfigDict):
-    """Checks that frames come with masks where the method learns from them."""
+def _check_masks(config: ml_collections.ConfigDict, method: Method):
+    """Checks that frames come with masks where the method needs them."""
     dataset = config.dataset
     if dataset.masks and dataset.name not in ("video", "synthetic"):
         raise ValueError(
@@ -68,15 +68,12 @@ def _check_masks(config: ml_collections.ConfigDict):
             f" dataset.name={dataset.name}: clear it, or read the folder of frames as"
             " dataset.name=video"
         )
-    learns_objects = (
-        config.method == "instance_motion" and config.networks.object_pose != "none"
-    )
-    if learns_objects and dataset.name == "video" and not dataset.masks:
+    if method.needs_labels and dataset.name == "video" and not dataset.masks:
         raise ValueError(
-            "config.method=instance_motion trains on instance masks, and dataset.masks"
-            " is empty: make them with `python -m mdm_jax.annotate --input="
-            f"{dataset.path} --masks=... --output=DIR` and pass"
-            " --config.dataset.masks=DIR; or set config.networks.object_pose=none"
+            f"config.method={config.method} trains on instance masks, and"
+            " config.dataset.masks is empty: make them with `python -m mdm_jax.annotate"
+            f" --input={dataset.path} --masks=... --output=DIR` and pass"
+            " --config.dataset.masks=DIR"
         )
 
 

@@ -47,7 +47,7 @@ def _motion_field(config):
 def _instance_motion(config):
     """So has egomotion, and object motion has none."""
     presets.use_instance_motion(config)
-    config.networks.ego_pose = config.networks.object_pose = "resnet"
+    config.instance_motion.ego_pose = config.instance_motion.object_pose = "resnet"
     return config
 
 

@@ -120,12 +120,12 @@ def narrow_config():
     def make(**options):
         config = config_lib.base_config()
         config.networks.width_multiplier = 0.0625
-        config.networks.motion_net = "correlation"
+        config.motion_field.motion_net = "correlation"
         config.networks.motion_width_multiplier = 0.125
         config.networks.correlation_radius = (2, 1)
-        config.networks.ego_compensation = False
+        config.motion_field.ego_compensation = False
         config.motion_field.burnin_steps = 0
-        config.motion_field.norm_noise = 0.0
+        config.networks.norm_noise = 0.0
         config.update_from_flattened_dict(options)
         return config
 

@@ -31,7 +31,7 @@ def test_frames_are_seen_alone_with_the_noise_of_the_step_in_training_only():
     frames = jnp.arange(2 * 3 * 4 * 5 * 3.0).reshape(2, 3, 4, 5, 3)
     for train in (True, False):
         depth = depth_nets.depth_of_clips(
-            net, frames, options=options, step=jnp.array(50), train=train
+            net, frames, networks=options, step=jnp.array(50), train=train
         )
         np.testing.assert_array_equal(depth, frames[..., 0])
     assert calls == [((6, 4, 5, 3), 0.125, True), ((6, 4, 5, 3), 0.0, False)]

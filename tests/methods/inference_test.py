@@ -117,7 +117,7 @@ def test_a_method_sees_single_frames_at_the_step_of_the_checkpoint():
 
 def test_predictions_are_those_of_the_step_that_training_has_come_to(tiny_config):
     tiny_config.motion_field.burnin_steps = 100
-    tiny_config.motion_field.norm_noise = 0.5
+    tiny_config.networks.norm_noise = 0.5
     steps = []
 
     def method_predict(variables, batch, *, step=None, train=False, rngs=None):

@@ -64,7 +64,7 @@ def _arrays(batch=CLIPS, num_instances=2, seed=0, height=HEIGHT, width=WIDTH):
 OPTIONS = {
     # The rows of the ablation table of Lee et al. 2019 are made of the first two, the
     # default, and the geometric term.
-    "baseline": {"networks.object_pose": "none", "loss_weights.geometric": 0.0},
+    "baseline": {"instance_motion.object_pose": "none", "loss_weights.geometric": 0.0},
     "inverse_projection_translations_cycle_loss_no_masks": {
         "instance_motion.projection": "inverse",
         "instance_motion.cyclic_average": False,
@@ -75,7 +75,7 @@ OPTIONS = {
         "loss_weights.log_scale_pin": 0.1,
     },
     "correlation_ego_net_soft_splat_objects_in_the_source_about_their_centre_zoomed": {
-        "networks.ego_pose": "correlation",
+        "instance_motion.ego_pose": "correlation",
         "instance_motion.splat_mode": "soft",
         "instance_motion.object_view": "source",
         "instance_motion.rotation_center": "object",
@@ -115,7 +115,10 @@ def test_every_part_learns_with_every_option(name, make, largest):
 
 def test_resnet_pose_nets_find_the_same_kinds_of_motion(make):
     # Their own tests show that they learn.
-    forms = {"networks.ego_pose": "resnet", "networks.object_pose": "resnet"}
+    forms = {
+        "instance_motion.ego_pose": "resnet",
+        "instance_motion.object_pose": "resnet",
+    }
     objective = make(**forms)
     shapes = jax.eval_shape(objective.step, objective.params, _arrays())
     gradients, _, _ = shapes
@@ -216,7 +219,11 @@ def test_without_masks_it_predicts_but_does_not_train(default):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("networks.ego_pose", "none", "networks.ego_pose expects.*correlation.*'none'"),
+        (
+            "instance_motion.ego_pose",
+            "none",
+            "instance_motion.ego_pose expects.*correlation.*'none'",
+        ),
         ("networks.depth_decoder", "disp", "depth_decoder expects.*disparity.*'disp'"),
         ("networks.encoder_depth", 101, "encoder_depth expects 18, 34 or 50, got 101"),
         ("instance_motion.projection", "back", "projection expects.*inverse.*'back'"),
@@ -224,7 +231,7 @@ def test_without_masks_it_predicts_but_does_not_train(default):
         ("instance_motion.clips_per_pack", 0, "clips_per_pack >= 1.*got 0"),
         ("instance_motion.object_zoom", 4, "expects 0 or at least 8.*got 4"),
         ("instance_motion.object_zoom", 32, "rotation_center=object, got 'camera'"),
-        ("motion_field.intrinsics", "video", "needs intrinsics.*dataset.intrinsics"),
+        ("camera.intrinsics", "video", "needs intrinsics.*dataset.intrinsics"),
     ],
 )
 def test_options_that_do_not_exist_are_named(narrow_config, field, value, message):
@@ -236,7 +243,7 @@ def test_options_that_do_not_exist_are_named(narrow_config, field, value, messag
 
 def test_windows_are_as_large_as_the_object_net_needs(narrow_config):
     config = presets.use_instance_motion(narrow_config())
-    config.networks.object_pose = "resnet"
+    config.instance_motion.object_pose = "resnet"
     config.instance_motion.rotation_center = "object"
     config.instance_motion.object_zoom = 64
     methods.create(config)

@@ -34,11 +34,11 @@ def _arrays(height=32, width=48, batch=2, seed=0):
 # What concerns the nets, in few models: compiling one takes seconds. The depth net is a
 # small one; the real one has tests of its own, and so have steps with it.
 MODELS = {
-    "correlation_net_with_ego_compensation": {"networks.ego_compensation": True},
+    "correlation_net_with_ego_compensation": {"motion_field.ego_compensation": True},
     "paper_net_without_depth_masks_and_intrinsics_of_the_pair": {
-        "networks.motion_net": "paper",
+        "motion_field.motion_net": "paper",
         "motion_field.depth_input": False,
-        "motion_field.intrinsics": "pair",
+        "camera.intrinsics": "pair",
         "motion_field.use_mask": True,
         "motion_field.mask_dilation": 2,
     },
@@ -46,8 +46,8 @@ MODELS = {
         "networks.dtype": "bfloat16",
         "motion_field.burnin_steps": 100,
         "motion_field.auto_mask": False,
-        "motion_field.intrinsics": "video",
-        "motion_field.num_videos": 2,
+        "camera.intrinsics": "video",
+        "camera.num_videos": 2,
     },
 }
 
@@ -59,7 +59,7 @@ def test_every_part_learns(name, make_objective, narrow_config, largest):
     gradients, terms, _ = objective.run(objective.params, arrays)
     assert all(np.isfinite(value) for value in terms.values()), terms
     taught = largest(gradients)
-    learned = config.motion_field.intrinsics != "given"
+    learned = config.camera.intrinsics != "given"
     assert set(taught) == {
         "depth_net",
         "motion_net",
@@ -71,7 +71,7 @@ def test_every_part_learns(name, make_objective, narrow_config, largest):
 def test_the_paper_net_sees_depth(make_objective, narrow_config):
     inputs = {}
     for seen in (True, False):
-        options = {"networks.motion_net": "paper", "motion_field.depth_input": seen}
+        options = {"motion_field.motion_net": "paper", "motion_field.depth_input": seen}
         params = make_objective(narrow_config(**options), _arrays()).params
         inputs[seen] = params["motion_net"]["conv1"]["kernel"].shape[2]
     assert inputs == {True: 8, False: 6}
@@ -115,8 +115,10 @@ def test_unknown_method_and_options_are_named(narrow_config):
     with pytest.raises(ValueError, match="motion_field.*'motion_fields'"):
         methods.create(config)
     config.method = "motion_field"
-    config.networks.motion_net = "big"
-    with pytest.raises(ValueError, match="networks.motion_net expects.*paper.*'big'"):
+    config.motion_field.motion_net = "big"
+    with pytest.raises(
+        ValueError, match="motion_field.motion_net expects.*paper.*'big'"
+    ):
         methods.create(config)
 
 
@@ -208,7 +210,7 @@ def test_true_motion_explains_the_frames_and_the_opposite_one_does_not(narrow_co
     prediction, batch = _plane_scene()
     terms = jax.jit(
         lambda p: motion_field.loss_terms(
-            p, batch, jnp.zeros(()), options=narrow_config().motion_field
+            p, batch, jnp.zeros(()), config=narrow_config()
         )
     )
     good = terms(prediction)

@@ -42,10 +42,11 @@ def _poses(matrices):
     return pose.from_matrix(matrices)
 
 
-def _options(**changed):
-    options = config_lib.base_config().instance_motion
-    options.update({"max_instances": K, "cyclic_average": False} | changed)
-    return options
+def _config(**changed):
+    config = config_lib.base_config()
+    config.instance_motion.update({"max_instances": K, "cyclic_average": False})
+    config.instance_motion.update(changed)
+    return config
 
 
 def _says_nothing(image_a, image_b, mask_a, mask_b):
@@ -63,7 +64,7 @@ def _predicted(batch, depth, egomotion, object_pose, height):
         depth,
         egomotion,
         height=height,
-        options=_options(),
+        options=_config().instance_motion,
     ).replace(pose=object_pose)
     target, source = zip(*DIRECTIONS, strict=True)
     total, residual = object_poses.total_motion(
@@ -213,7 +214,7 @@ def test_the_measured_displacement_is_that_of_the_object(truth, drive):
 
 def _terms(prediction, batch, **options):
     return instance_motion.loss_terms(
-        prediction, batch, jnp.zeros(()), options=_options(**options)
+        prediction, batch, jnp.zeros(()), config=_config(**options)
     )
 
 

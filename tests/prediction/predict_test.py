@@ -250,7 +250,7 @@ def test_objects_are_written_where_there_are_masks(run, write_frames, tmp_path):
 
 
 def test_learned_intrinsics_are_told_with_a_warning(run, config, write_frames):
-    config.motion_field.intrinsics = "pair"
+    config.camera.intrinsics = "pair"
     folder = write_frames(3)
     (folder / "cam.txt").unlink()
     _, told = run(folder)

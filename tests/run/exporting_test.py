@@ -14,8 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from mdm_jax import config as config_lib
-from mdm_jax import methods
+from mdm_jax import methods, settings
 from mdm_jax.networks import pretrained
 from mdm_jax.run import exporting, restore
 from mdm_jax.train import preflight
@@ -117,8 +116,8 @@ def test_parameters_come_back_with_their_config(run, tmp_path, monkeypatch):
         run.variables, pretrained.read(output / "params.safetensors")
     )
     jax.tree.map(np.testing.assert_array_equal, again, run.variables)
-    config = config_lib.from_json((output / "config.json").read_text())
-    assert config_lib.to_json(config) == config_lib.to_json(run.config)
+    config = settings.from_json((output / "config.json").read_text())
+    assert settings.to_json(config) == settings.to_json(run.config)
     with pytest.raises(ValueError, match="out exists already"):
         exporting.export(run, "params", output)
 

@@ -53,13 +53,12 @@ def test_the_variables_are_those_of_the_checkpoint_on_one_device(trained, monkey
 
 
 def test_what_only_the_data_told_is_remembered(trained):
-    workdir = trained(**{"motion_field.intrinsics": "video"})
+    workdir = trained(**{"camera.intrinsics": "video"})
     assert (
-        json.loads((workdir / "config.json").read_text())["motion_field"]["num_videos"]
-        == 1
+        json.loads((workdir / "config.json").read_text())["camera"]["num_videos"] == 1
     )
     run = restore.load_run(workdir)
-    assert run.config.motion_field.num_videos == 2
+    assert run.config.camera.num_videos == 2
     assert run.variables["params"]["focal"].shape == (2,)
     assert run.config.augment.flip_probability == 0
 
@@ -79,15 +78,15 @@ def test_a_run_of_an_older_version_gets_the_defaults(trained):
 
 
 def test_settings_of_data_and_evaluation_can_be_replaced(trained, toy_config):
-    workdir = trained(**{"motion_field.intrinsics": "video"})
-    toy_config.motion_field.intrinsics = "video"
+    workdir = trained(**{"camera.intrinsics": "video"})
+    toy_config.camera.intrinsics = "video"
     toy_config.evaluation.split = "validation"
     toy_config.dataset.path = "elsewhere"
     run = restore.load_run(workdir, config=toy_config)
     assert run.config.evaluation.split == "validation"
     assert run.config.dataset.path == "elsewhere"
     # The given config does not know it.
-    assert run.config.motion_field.num_videos == 2
+    assert run.config.camera.num_videos == 2
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from mdm_jax.train import data
 PLAIN = protocols.get("synthetic")
 
 
-@pytest.mark.parametrize("changes", [{}, {"motion_field.intrinsics": "video"}])
+@pytest.mark.parametrize("changes", [{}, {"camera.intrinsics": "video"}])
 def test_a_run_is_measured_as_at_the_end_of_its_training(trained, changes):
     workdir = trained(**changes)
     run = run_evaluation.open_run(str(workdir))

@@ -361,8 +361,8 @@ def test_many_videos_are_one_clip_each_with_a_camera_of_its_own(tmp_path, tiny_c
     assert [one.name for one in opened.train] == ["first", "second", "third"]
     assert all(one.intrinsics is None for one in opened.train)
     settled = data.settle(tiny_config, opened)
-    assert settled.motion_field.intrinsics == "video"
-    assert settled.motion_field.num_videos == 3
+    assert settled.camera.intrinsics == "video"
+    assert settled.camera.num_videos == 3
     # What is learned belongs to the frames as they are.
     assert settled.augment.flip_probability == 0
     table = clips.clip_table(opened.train, clip_length=2, static_threshold=0)

@@ -1,8 +1,10 @@
 """A method that compiles in a moment, for tests of what is around a method."""
 
 import shutil
+import types
 
 import jax.numpy as jnp
+import ml_collections
 import pytest
 
 from mdm_jax import methods
@@ -30,7 +32,7 @@ def _create(config):
             "params": {
                 "log_depth": jnp.ones((height, width)),
                 "step": jnp.array([0.0, 0.0, -0.1]),
-                "focal": jnp.full(options.num_videos, 40.0),
+                "focal": jnp.full(config.camera.num_videos, 40.0),
             }
         }
 
@@ -50,7 +52,7 @@ def _create(config):
             jnp.broadcast_to(params["step"], (num_clips, 2, 3)),
         )
         intrinsics = batch.intrinsics
-        if options.intrinsics == "video":
+        if config.camera.intrinsics == "video":
             focal = jnp.where(
                 batch.video_index < 0,
                 jnp.mean(params["focal"]),
@@ -74,13 +76,23 @@ def _create(config):
         focal = jnp.mean(prediction.intrinsics[:, 0, 0] / batch.intrinsics[:, 0, 0])
         return terms | {"rgb": error + 1e-3 * focal}
 
-    return Method(init=init, predict=predict, loss_terms=loss_terms)
+    return Method(
+        init=init,
+        predict=predict,
+        loss_terms=loss_terms,
+        learns_intrinsics=config.camera.intrinsics != "given",
+    )
 
 
 @pytest.fixture
 def toy_config(tiny_config, monkeypatch):
     """`tiny_config` of the toy method."""
-    monkeypatch.setitem(methods.METHODS, "toy", _create)
+    toy = types.SimpleNamespace(
+        LOSS_WEIGHTS=methods.motion_field.LOSS_WEIGHTS,
+        config_group=ml_collections.ConfigDict,
+        create=_create,
+    )
+    monkeypatch.setitem(methods.METHODS, "toy", toy)
     tiny_config.method = "toy"
     return tiny_config
 

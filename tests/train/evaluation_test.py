@@ -78,8 +78,8 @@ def test_evaluation_follows_the_frame_stride_of_training(make_evaluator):
 def test_a_held_out_drive_has_the_mean_camera_of_those_trained_on(make_evaluator):
     evaluator, state = make_evaluator(
         **{
-            "motion_field.intrinsics": "video",
-            "motion_field.num_videos": 2,
+            "camera.intrinsics": "video",
+            "camera.num_videos": 2,
             "evaluation.max_frames": 0,
         }
     )
@@ -99,7 +99,7 @@ def test_learned_intrinsics_are_logged_and_have_table_rows(make_evaluator, monke
     monkeypatch.setattr(
         evaluation.logging, "info", lambda text, *values: lines.append(text % values)
     )
-    evaluator, state = make_evaluator(**{"motion_field.intrinsics": "video"})
+    evaluator, state = make_evaluator(**{"camera.intrinsics": "video"})
     metrics = evaluator(state, seconds=1.0)
     assert lines == [
         f"{drive} drive: learned intrinsics fx 40.0, fy 30.0, cx 19.5, cy 15.5 pixels"
@@ -109,7 +109,7 @@ def test_learned_intrinsics_are_logged_and_have_table_rows(make_evaluator, monke
     assert "learned fx [pixels]" in labels
     assert "focal length, relative error" in labels
 
-    evaluator, state = make_evaluator(**{"motion_field.intrinsics": "given"})
+    evaluator, state = make_evaluator(**{"camera.intrinsics": "given"})
     metrics = evaluator(state, seconds=1.0)
     assert not any("intrinsics" in name for name in metrics)
 

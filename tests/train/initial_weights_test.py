@@ -78,7 +78,7 @@ def test_the_encoder_is_taken_and_the_rest_stays(tiny_config, weights, tmp_path)
 
 def test_pose_nets_of_the_same_resnet_get_it_for_two_frames(tiny_config, weights):
     config = presets.use_instance_motion(tiny_config)
-    config.networks.ego_pose = config.networks.object_pose = "resnet"
+    config.instance_motion.ego_pose = config.instance_motion.object_pose = "resnet"
     config.networks.motion_width_multiplier = config.networks.width_multiplier
     _published(config, weights)
     state = _state(config)

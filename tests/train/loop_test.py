@@ -285,7 +285,10 @@ def test_the_iterator_is_closed_at_the_end_and_after_errors(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"networks.motion_net": "paperr"}, "config.networks.motion_net expects one"),
+        (
+            {"motion_field.motion_net": "paperr"},
+            "config.motion_field.motion_net expects one",
+        ),
         ({"optimizer.schedule": "linear"}, "config.optimizer.schedule expects one"),
         ({"augment.hue": 2.0}, r"augment.hue must be in \[0, 0.5\]"),
         ({"dataset.size": (16, 40)}, "config.dataset.size expects .* at least 32"),
