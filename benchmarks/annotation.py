@@ -1,14 +1,14 @@
-"""Annotation measured on synthetic drives: what is matched, and how fast.
+"""Annotation on synthetic drives: how many objects are linked correctly, and how fast.
 
     python benchmarks/annotation.py --output=annotation.json
     python benchmarks/annotation.py --write=drives --num_drives=80 --num_frames=20
 
-The first degrades the true masks of validation drives (ids drawn anew in every frame,
-eroded, 10 % missing, 5 % fallen apart) and counts the pairs that are matched, with exact
-flow and with DIS; and it times DIS on frames of 512x1024.
+The first command degrades the true masks of validation drives (new ids in every frame,
+eroded, 10 % missing, 5 % split) and counts correct links, with exact flow and with DIS;
+it also measures the time of DIS on frames of 512x1024.
 
-The second writes the drives that `configs/synthetic.py` trains on, larger, with such
-masks. To train on masks made of them alone:
+The second command writes the drives that `configs/synthetic.py` trains on, larger,
+with such masks. To train on tracks of these masks:
 
     python -m mdm_jax.annotate --input=drives/frames --masks=drives/masks \\
         --min_pixels=20 --output=tracked
@@ -24,35 +24,40 @@ import pathlib
 import time
 
 import cv2
+import link_quality  # beside this script
 import numpy as np
 import tqdm
 from absl import app, flags
 
-from mdm_jax.annotation import degradation, linking, quality, sequence
+from mdm_jax.annotation import clip_annotation, linking
 from mdm_jax.flow import flow_sources
 from mdm_jax.masks import instances
 from mdm_jax.recording import arrays as recording_lib
 from mdm_jax.synthetic import rendered_drives
 
 _OUTPUT = flags.DEFINE_string("output", "", "JSON file for the results.")
-_WRITE = flags.DEFINE_string("write", "", "Folder to write drives to, see above.")
+_WRITE = flags.DEFINE_string(
+    "write", "", "Write drives to this folder instead, see above."
+)
 _DRIVES = flags.DEFINE_integer("num_drives", 6, "Number of drives.")
-_FRAMES = flags.DEFINE_integer("num_frames", 20, "Frames of each.")
+_FRAMES = flags.DEFINE_integer("num_frames", 20, "Frames per drive.")
 _SIZE = flags.DEFINE_list("size", ["144", "480"], "Height and width of the frames.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of the drives, as dataset.synthetic_seed.")
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of the drives, as dataset.synthetic_seed."
+)
 
 _OPTIONS = linking.Options(min_pixels=20)
 
 
 def measure_quality() -> dict[str, dict[str, float]]:
-    """Returns precision and recall of pairs, by kind of flow."""
+    """Returns precision and recall of links, by source of flow."""
     totals = {
-        name: quality.Quality() for name in ("exact", "dis", "dis, paper's match")
+        name: link_quality.Quality() for name in ("exact", "dis", "dis, paper's match")
     }
     paper = dataclasses.replace(_OPTIONS, lenient=False)
     for index in tqdm.trange(_DRIVES.value, desc="drives"):
         drive = _drive("validation", index)
-        assert drive.instance_labels is not None  # Synthetic drives have them.
+        assert drive.instance_labels is not None  # True for synthetic drives.
         flows = {
             (i, j): recording_lib.optical_flow(drive, i, j).astype(np.float32)
             for i in range(_FRAMES.value)
@@ -60,24 +65,24 @@ def measure_quality() -> dict[str, dict[str, float]]:
             if 0 <= j < _FRAMES.value
         }
 
-        def exact(one, other, flows=flows):
-            return flows[one.index, other.index]
+        def exact(first, second, flows=flows):
+            return flows[first.index, second.index]
 
         for name, flow, options in (
             ("exact", exact, _OPTIONS),
             ("dis", flow_sources.dense_inverse_search, _OPTIONS),
             ("dis, paper's match", flow_sources.dense_inverse_search, paper),
         ):
-            totals[name] += quality.measure(
+            totals[name] += link_quality.measure(
                 drive.frames, drive.instance_labels, flow, seed=index, options=options
             )
     return {
         name: {
-            **dataclasses.asdict(found),
-            "precision": round(found.precision, 4),
-            "recall": round(found.recall, 4),
+            **dataclasses.asdict(total),
+            "precision": round(total.precision, 4),
+            "recall": round(total.recall, 4),
         }
-        for name, found in totals.items()
+        for name, total in totals.items()
     }
 
 
@@ -93,7 +98,9 @@ def measure_speed() -> dict[str, float]:
     images = [ground[i // 2 :, 2 * i :][:512, :1024] for i in range(30)]
     maps = [labels[i // 2 :, 2 * i :][:512, :1024] for i in range(30)]
     wall, cpu = time.perf_counter(), time.process_time()
-    sequence.annotate(images, lambda frame: instances.from_label_map(maps[frame.index]))
+    clip_annotation.annotate_images(
+        images, lambda frame: instances.from_label_map(maps[frame.index])
+    )
     return {
         "seconds": time.perf_counter() - wall,
         "cpu_seconds": time.process_time() - cpu,
@@ -110,8 +117,8 @@ def write_drives(root: pathlib.Path) -> None:
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
         for i, frame in enumerate(drive.frames):
-            found = degradation.degrade(drive.instance_labels[i], rng).found
-            masks = instances.resolve_overlaps(found).astype(np.uint8)
+            degraded = link_quality.degrade(drive.instance_labels[i], rng)
+            masks = instances.resolve_overlaps(degraded.masks).astype(np.uint8)
             for folder, image in zip(folders, (frame[..., ::-1], masks), strict=True):
                 cv2.imwrite(str(folder / f"{i:06d}.png"), image)
 

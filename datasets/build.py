@@ -20,7 +20,6 @@ needs the extra `datasets`, but no TensorFlow. With `--beam=...` it runs on Apac
 
 from __future__ import annotations
 
-import functools
 import os
 import pathlib
 import re
@@ -58,7 +57,7 @@ _CROP = flags.DEFINE_string(
 _INTRINSICS = flags.DEFINE_string(
     "intrinsics", "", "Of videos, as config.dataset.intrinsics has it."
 )
-_TRACKS = command_flags.define()
+_ANNOTATION = command_flags.define()
 flags.adopt_module_key_flags(command_flags)
 _ANNOTATE = flags.DEFINE_bool(
     "annotate", False, "Make tracks of --masks of single frames first."
@@ -107,10 +106,10 @@ def main(argv: list[str]):
             image_format=_IMAGE_FORMAT.value,
             on_error=_ON_ERROR.value,
             frames_per_shard=_FRAMES_PER_SHARD.value,
-            masks=_TRACKS["masks"] or "",
-            mask_coding=_TRACKS["mask_coding"],
-            mask_background=_TRACKS["mask_background"],
-            annotation=_TRACKS.described() if _ANNOTATE.value else None,
+            masks=_ANNOTATION["masks"] or "",
+            mask_coding=_ANNOTATION["mask_coding"],
+            mask_background=_ANNOTATION["mask_background"],
+            annotation=_ANNOTATION.described() if _ANNOTATE.value else None,
         )
         if _BEAM.value is None:
             runner = build.on_processes(_NUM_PROCESSES.value)
@@ -134,21 +133,23 @@ def main(argv: list[str]):
 def _annotator():
     """Returns what makes tracks of clips in a folder; None where none are asked for."""
     if not _ANNOTATE.value:
-        if given := _TRACKS.given():
+        if given := _ANNOTATION.present():
             raise ValueError(f"{given[0]} says how to make tracks: add --annotate")
         return None
-    from mdm_jax.annotation import all_clips
+    from mdm_jax.annotation import annotator
     from mdm_jax.visualize import instance_overview
 
-    return functools.partial(
-        all_clips.annotate,
-        sources=_TRACKS.sources(),
-        options=_TRACKS.options(),
-        processes=_NUM_PROCESSES.value,
-        on_error=_ON_ERROR.value,
-        overview=instance_overview.write if _TRACKS["overview"] else None,
-        processes_option="num_processes",
-    )
+    def annotate(clips, folder, *, alone):
+        return annotator.annotate(
+            clips,
+            folder,
+            _ANNOTATION.request(alone=alone),
+            num_processes=_NUM_PROCESSES.value,
+            on_error=_ON_ERROR.value,
+            overview=instance_overview.write if _ANNOTATION["overview"] else None,
+        )
+
+    return annotate
 
 
 def _numbers(text: str, name: str, pattern: str, separator: str, number: type):

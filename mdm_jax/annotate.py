@@ -1,20 +1,21 @@
-"""Annotates: `python -m mdm_jax.annotate --input=FRAMES --output=DIR --masks=SOURCE`.
+"""Makes tracks of masks: `mdm-annotate --input=FRAMES --output=DIR --masks=SOURCE`.
 
-Method `instance_motion` needs masks whose ids persist from frame to frame. This command
-makes them of masks of single frames and of optical flow (Lee et al. 2019, section 3.4):
+The method `instance_motion` needs masks whose ids persist from frame to frame. This
+command computes them from masks of single frames and optical flow (Lee et al. 2019,
+section 3.4):
 
     python -m mdm_jax.annotate --input=frames --masks=masks_per_frame --output=tracked
     python -m mdm_jax.main --config=configs/video.py:instance_motion \\
         --workdir=runs/mine_objects --config.dataset.path=frames \\
         --config.dataset.masks=tracked
 
-`--input` is what `dataset.path` takes: a folder of images, a video, or a folder of
-either, which are one clip each. `--masks` is a folder or file of masks, or
-`maskrcnn:WEIGHTS.pth`, or `call:package.module.function`; `--flow` is `dis`, a folder,
-`raft:WEIGHTS.pth` or `call:...`: see `mdm_jax.annotation.mask_sources` and
-`flow_sources`. Each clip gets a folder of label maps, `summary.json` and
-`overview.mp4`. The same command goes on where it was stopped. Clips of raw data sets
-are annotated by `datasets/build.py --annotate`.
+`--input` is a folder of images, a movie, or a folder with several of either, each of
+which is one clip. `--masks` is a folder or file of masks, `maskrcnn:WEIGHTS.pth`, or
+`call:package.module.function`; `--flow` is `dis`, a folder, `raft:WEIGHTS.pth` or
+`call:...`; see `mdm_jax/annotation/mask_sources.py` and `mdm_jax/flow/flow_sources.py`.
+Each clip gets a folder with label maps, `summary.json` and `overview.mp4`. The same
+command resumes an interrupted run. Clips of raw data sets are annotated by
+`mdm-prepare --annotate`.
 """
 
 from __future__ import annotations
@@ -26,15 +27,18 @@ import sys
 from absl import app, flags, logging
 
 from mdm_jax import sources
-from mdm_jax.annotation import all_clips, command_flags
+from mdm_jax.annotation import annotator, command_flags
 from mdm_jax.files import errors
 from mdm_jax.visualize import instance_overview
 
-_INPUT = flags.DEFINE_string("input", None, "Frames: folder of images, video, or both.")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder; each clip gets one in it.")
-_TRACKS = command_flags.define()
+_INPUT = flags.DEFINE_string("input", None, "Frames: folder of images, movie, or both.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder; each clip gets a subfolder.")
+_FLAGS = command_flags.define()
 flags.adopt_module_key_flags(command_flags)
-_PROCESSES = flags.DEFINE_integer("processes", 0, "Clips at a time; 0: one per core.")
+_NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes", 0, "Clips to annotate at a time; 0: one per core."
+)
+flags.DEFINE_alias("processes", "num_processes")
 _ON_ERROR = flags.DEFINE_enum(
     "on_error", "raise", errors.ON_ERROR, "What to do about a clip that fails."
 )
@@ -44,29 +48,28 @@ def main(argv: list[str]):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
     logging.set_verbosity(logging.INFO)
-    path, output = _INPUT.value, _OUTPUT.value
-    if not path or not output or not _TRACKS["masks"]:
+    if not _INPUT.value or not _OUTPUT.value or not _FLAGS["masks"]:
         raise app.UsageError("--input, --output and --masks must not be empty")
     try:
-        all_clips.annotate(
-            sources.open_sources("video", path, intrinsics="learned"),
-            pathlib.Path(output).expanduser(),
-            sources=_TRACKS.sources(),
-            options=_TRACKS.options(),
-            processes=_PROCESSES.value or os.cpu_count() or 1,
+        clips = sources.open_sources("video", _INPUT.value, intrinsics="learned")
+        annotator.annotate(
+            clips,
+            pathlib.Path(_OUTPUT.value).expanduser(),
+            _FLAGS.request(alone=len(clips) == 1),
+            num_processes=_NUM_PROCESSES.value or os.cpu_count() or 1,
             on_error=_ON_ERROR.value,
-            overview=instance_overview.write if _TRACKS["overview"] else None,
+            overview=instance_overview.write if _FLAGS["overview"] else None,
         )
     except (ValueError, OSError, ImportError) as error:
         if logging.level_debug():
             raise
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted: the same command goes on where this stopped")
+        sys.exit("interrupted: the same command resumes this run")
 
 
 def run():
-    """The console entry point."""
+    """Runs the command with the flags of the command line."""
     flags.mark_flags_as_required(["input", "output", "masks"])
     app.run(main)
 

@@ -6,9 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from mdm_jax.annotation import all_clips, clips, linking
+from mdm_jax.annotation import annotator
+from mdm_jax.annotation.clip_annotation import Request
 from mdm_jax.files import folder_lock
 from mdm_jax.files.errors import DataError
+from mdm_jax.masks.mask_set import MaskSet
 from mdm_jax.sources import own_video
 from mdm_jax.visualize import instance_overview
 
@@ -34,13 +36,12 @@ def root(tmp_path):
     return tmp_path
 
 
-def _annotate(root, **options):
-    defaults = {"sources": clips.Sources(masks=str(root / "masks"))}
-    return all_clips.annotate(
+def _annotate(root, masks="", **options):
+    return annotator.annotate(
         own_video.open_sources(root / "frames", intrinsics="learned"),
         root / "out",
-        options=linking.Options(),
-        **{**defaults, **options},
+        Request(masks=MaskSet(root=masks or str(root / "masks"))),
+        **options,
     )
 
 
@@ -62,7 +63,7 @@ def test_every_clip_gets_maps_a_summary_and_an_overview(root):
 def test_processes_side_by_side_give_the_same(root):
     _annotate(root)
     (root / "out").rename(root / "alone")
-    _annotate(root, processes=2)
+    _annotate(root, num_processes=2)
     for path in (root / "alone").rglob("*.*"):
         other = root / "out" / path.relative_to(root / "alone")
         assert other.read_bytes() == path.read_bytes()
@@ -111,9 +112,11 @@ def test_a_second_annotation_at_the_same_time_is_an_error(root):
 
 
 def test_a_process_that_is_killed_is_named_and_the_rest_goes_on(root):
-    sources = clips.Sources(masks="call:tests.prepared.jobs.die")
-    with pytest.raises(ChildProcessError, match="annotating: .* --processes=1 .now 2"):
-        _annotate(root, sources=sources, processes=2)
+    masks = "call:tests.prepared.jobs.die"
+    with pytest.raises(
+        ChildProcessError, match="annotating: .* --num_processes=1 .now 2"
+    ):
+        _annotate(root, masks=masks, num_processes=2)
     assert len(_annotate(root)) == 2
 
 

@@ -1,6 +1,6 @@
-"""The options of masks and tracks, for the command lines that make them.
+"""The flags of masks and tracks, for the commands that annotate.
 
-_TRACKS = command_flags.define()
+_FLAGS = command_flags.define()
 flags.adopt_module_key_flags(command_flags)  # so that --help shows them
 """
 
@@ -12,68 +12,72 @@ from typing import Any
 
 from absl import flags
 
-from mdm_jax.annotation import clips, linking, mask_sources
+from mdm_jax.annotation import linking
+from mdm_jax.annotation.clip_annotation import Request
 from mdm_jax.masks import label_images
+from mdm_jax.masks.mask_set import MaskSet
 
-_DEFAULTS = linking.Options()
-# Needed also by who takes masks as they are.
-_OF_FILES = ("masks", "mask_background", "mask_coding")
+# Flags that also describe masks with persistent ids, which are not annotated.
+_MASK_FLAGS = ("masks", "mask_background", "mask_coding")
 
 
 @dataclasses.dataclass(frozen=True)
-class TrackFlags:
-    """The options, by name, with values once the command line is parsed."""
+class AnnotationFlags:
+    """The flags by name; their values are available once the command line is parsed."""
 
     holders: Mapping[str, flags.FlagHolder]
 
     def __getitem__(self, name: str) -> Any:
         return self.holders[name].value
 
-    def given(self) -> list[str]:
-        """Returns those for tracks that stand on the command line."""
+    def present(self) -> list[str]:
+        """Returns the flags of annotation that the command line contains."""
         return [
             f"--{name}"
             for name, holder in self.holders.items()
-            if holder.present and name not in _OF_FILES
+            if holder.present and name not in _MASK_FLAGS
         ]
 
     def described(self) -> dict[str, Any]:
-        """Returns in JSON what tracks follow from, beside frames and masks.
+        """Returns how tracks are made, as JSON values, apart from the path of masks.
 
         Raises:
-            ValueError: a number is not possible.
+            ValueError: a number is out of range.
         """
-        described = {**dataclasses.asdict(self.sources()), "masks": ""}
-        return {"sources": described, "options": dataclasses.asdict(self.options())}
+        fields = self.request(alone=False).to_json()
+        del fields["masks"]["root"]
+        return fields
 
-    def sources(self) -> clips.Sources:
-        """Returns where masks and flow come from."""
-        return clips.Sources(
-            masks=self["masks"],
-            flow=self["flow"],
-            reading=mask_sources.Reading(
-                background=self["mask_background"],
+    def request(self, *, alone: bool) -> Request:
+        """Returns what to annotate with.
+
+        Args:
+            alone: whether there is only one clip, see `MaskSet`.
+
+        Raises:
+            ValueError: a number is out of range.
+        """
+        names = ("min_score", "min_pixels", "min_length", "threshold", "lenient")
+        return Request(
+            masks=MaskSet(
+                root=self["masks"],
                 coding=self["mask_coding"],
-                class_maps=self["class_maps"],
+                background=self["mask_background"],
+                alone=alone,
+            ),
+            flow=self["flow"],
+            class_maps=self["class_maps"],
+            options=linking.Options(
+                classes=tuple(int(number) for number in self["classes"]),
+                **{name: self[name] for name in names},
             ),
         )
 
-    def options(self) -> linking.Options:
-        """Returns what counts as an object, and as a match.
 
-        Raises:
-            ValueError: a number is not possible.
-        """
-        names = ("min_score", "min_pixels", "min_length", "threshold", "lenient")
-        return linking.Options(
-            classes=tuple(int(number) for number in self["classes"]),
-            **{name: self[name] for name in names},
-        )
-
-
-def define() -> TrackFlags:
-    """Defines the options; once for a command, when it is imported."""
-    found = (
+def define() -> AnnotationFlags:
+    """Defines the flags, once for each command."""
+    defaults = linking.DEFAULTS
+    holders = (
         flags.DEFINE_string(
             "masks",
             None,
@@ -82,33 +86,33 @@ def define() -> TrackFlags:
         flags.DEFINE_integer(
             "mask_background",
             0,
-            "Value of pixels of label maps that belong to no object.",
+            "Value of the pixels of label maps without an object.",
         ),
         flags.DEFINE_enum(
-            "mask_coding", "auto", label_images.CODINGS, "What values of PNG maps mean."
+            "mask_coding", "auto", label_images.CODINGS, "Coding of PNG label maps."
         ),
         flags.DEFINE_string("flow", "dis", "Source of optical flow."),
-        flags.DEFINE_list("classes", [], "Numbers of the classes kept; empty: all."),
+        flags.DEFINE_list("classes", [], "Numbers of the classes to use; empty: all."),
         flags.DEFINE_float(
-            "min_score", _DEFAULTS.min_score, "Masks of a lower score are dropped."
+            "min_score", defaults.min_score, "Masks with a lower score are dropped."
         ),
         flags.DEFINE_integer(
-            "min_pixels", _DEFAULTS.min_pixels, "Masks of fewer pixels are dropped."
+            "min_pixels", defaults.min_pixels, "Masks with fewer pixels are dropped."
         ),
         flags.DEFINE_integer(
-            "min_length", _DEFAULTS.min_length, "Tracks of fewer frames are dropped."
+            "min_length", defaults.min_length, "Tracks with fewer frames are dropped."
         ),
         flags.DEFINE_float(
-            "threshold", _DEFAULTS.threshold, "Both IoUs of a match exceed it."
+            "threshold", defaults.threshold, "Both IoUs of a match exceed it."
         ),
         flags.DEFINE_bool(
             "lenient",
-            _DEFAULTS.lenient,
-            "Match parts and hardly seen masks; off: the paper.",
+            defaults.lenient,
+            "Match parts and mostly occluded masks, too; off: as in the paper.",
         ),
         flags.DEFINE_string(
             "class_maps", "", "Folder of PNG with the class of each pixel."
         ),
         flags.DEFINE_bool("overview", True, "Write overview.mp4 of each clip."),
     )
-    return TrackFlags({holder.name: holder for holder in found})
+    return AnnotationFlags({holder.name: holder for holder in holders})

@@ -1,41 +1,39 @@
-"""Links between the objects of neighbouring frames, over a whole clip, frame by frame.
+"""Links the objects of consecutive frames, one frame at a time.
 
-An object links to the one that it matches in the frame before. One that finds none is
-compared with those of the frame before that, which nobody continued: a segmenter that
-misses an object once does not end its track. The flow over two frames is composed of
-both.
+An object is linked to the object that it matches in the previous frame. Objects without
+such a match are compared with the unlinked objects of the frame before that, through
+the composed flow: one missed detection does not end a track.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+from typing import NamedTuple, Self
 
 import numpy as np
 
-from mdm_jax.annotation import matching, tracks
+from mdm_jax.annotation import matching
+from mdm_jax.annotation.object_tracks import LinkedObjects
 from mdm_jax.flow import flow_field
 from mdm_jax.flow.video_frame import FlowSource, Frame
 from mdm_jax.masks import instances
 from mdm_jax.masks.instances import Instances
 
-# Forward and backward.
-_Flows = tuple[np.ndarray, np.ndarray]
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """What counts as an object, and as a match.
+    """Which masks are objects, and which objects match.
 
     Attributes:
-        classes: kept; all where empty.
-        min_score: a mask of less is dropped.
-        min_pixels: so is one of fewer pixels, after overlaps are resolved.
+        classes: classes to use; empty for all.
+        min_score: masks with a lower score are dropped.
+        min_pixels: masks with fewer pixels, after resolving overlaps, are dropped.
         threshold: both IoUs of a match exceed it.
-        tolerance: of flow there and back, pixels.
-        relative_tolerance: of flow there and back, as a share of its length.
-        lenient: see `matching.match`.
-        min_length: tracks seen in fewer frames are dropped.
+        tolerance: of the forward-backward check of flow, in pixels.
+        relative_tolerance: of the same check, as a fraction of the flow's length.
+        lenient: also match parts and mostly occluded masks, see `matching.match`.
+        min_length: tracks visible in fewer frames are dropped.
     """
 
     classes: tuple[int, ...] = ()
@@ -60,7 +58,7 @@ class Options:
             )
         if min(self.tolerance, self.relative_tolerance) < 0:
             raise ValueError(
-                "tolerances of flow expect at least 0, got"
+                "tolerance and relative_tolerance expect at least 0, got"
                 f" {self.tolerance} and {self.relative_tolerance}"
             )
 
@@ -70,14 +68,14 @@ DEFAULTS = Options()
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Objects:
-    """The objects of a frame that are kept, with disjoint masks.
+    """The objects of a frame, with disjoint masks.
 
     Attributes:
-        owners: integer `[h w]`, 1 + the number of the object that owns each pixel.
+        owners: integer `[h w]`, 1 + the index of the object that owns each pixel.
         areas: int64 `[k]`.
         classes: int64 `[k]`.
         scores: float32 `[k]`.
-        dropped: how many were left out.
+        dropped: number of masks that are not objects.
     """
 
     owners: np.ndarray
@@ -89,115 +87,132 @@ class Objects:
     def __len__(self) -> int:
         return len(self.areas)
 
+    def select(self, index: np.ndarray) -> Objects:
+        """Returns the objects with the given indices, renumbered."""
+        renumbered = np.zeros(len(self) + 1, np.uint16)
+        renumbered[1 + index] = np.arange(1, len(index) + 1)
+        return Objects(
+            renumbered[self.owners],
+            self.areas[index],
+            self.classes[index],
+            self.scores[index],
+            self.dropped + len(self) - len(index),
+        )
 
-def keep(found: Instances, options: Options) -> Objects:
-    """Returns the objects of a frame that options keep, largest first where they overlap."""
-    wanted = found.scores >= options.min_score
+
+def select_objects(masks: Instances, options: Options) -> Objects:
+    """Returns the masks that are objects; where they overlap, the larger one wins."""
+    wanted = masks.scores >= options.min_score
     if options.classes:
-        wanted &= np.isin(found.classes, options.classes)
-    kept = found.select(wanted)
-    owners = instances.resolve_overlaps(kept)
-    areas = np.bincount(owners.ravel(), minlength=len(kept) + 1)[1:]
-    large = areas >= options.min_pixels
-    renumbered = np.zeros(len(kept) + 1, np.uint16)
-    renumbered[1:][large] = np.arange(1, large.sum() + 1)
-    return Objects(
-        renumbered[owners],
-        areas[large].astype(np.int64),
-        kept.classes[large],
-        kept.scores[large],
-        len(found) - int(large.sum()),
+        wanted &= np.isin(masks.classes, options.classes)
+    selected = masks.select(wanted)
+    owners = instances.resolve_overlaps(selected)
+    areas = np.bincount(owners.ravel(), minlength=len(selected) + 1)[1:]
+    objects = Objects(
+        owners,
+        areas.astype(np.int64),
+        selected.classes,
+        selected.scores,
+        len(masks) - len(selected),
     )
+    return objects.select(np.flatnonzero(areas >= options.min_pixels))
 
 
-def without_pixels(
-    objects: Objects, links: np.ndarray, bridges: np.ndarray
-) -> tracks.Seen:
-    """Returns what tracks are made of."""
-    return tracks.Seen(
-        objects.areas, objects.classes, objects.scores, links, bridges, objects.dropped
-    )
+class _Flows(NamedTuple):
+    forward: np.ndarray
+    backward: np.ndarray
 
 
 class Linker:
-    """Links the objects of each new frame to those before; one for each clip."""
+    """Links the objects of each new frame of a clip to those of earlier frames.
+
+    A context manager, because optical flow is computed in threads.
+    """
 
     def __init__(self, flow: FlowSource, options: Options, *, num_threads: int = 2):
         """Starts before the first frame.
 
         Args:
             flow: source of optical flow.
-            options: what is a match.
-            num_threads: forward and backward flow are computed side by side with two.
+            options: which objects match.
+            num_threads: with two, forward and backward flow are computed in parallel.
         """
         self._flow = flow
         self._options = options
         self._pool = concurrent.futures.ThreadPoolExecutor(num_threads)
-        # The last two frames, with their objects, and the flow from one to the next.
+        # The last two frames, their objects, and links and flow between them.
         self._frames: list[Frame] = []
         self._objects: list[Objects] = []
         self._links = np.zeros((0, 2), np.int64)
         self._flows: _Flows | None = None
 
-    def close(self) -> None:
-        """Ends the threads."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
         self._pool.shutdown()
 
     def resume(self, frame: Frame, objects: Objects, links: np.ndarray) -> None:
-        """Takes a frame whose links to the one before are known already."""
+        """Adds a frame whose links are known from an interrupted run."""
         self._push(frame, objects, links, None)
 
-    def link(self, frame: Frame, objects: Objects) -> tuple[np.ndarray, np.ndarray]:
-        """Takes the next frame and returns the links of its objects.
-
-        Returns:
-            `[n 2]` pairs (object of the frame before, object of this one), and such pairs
-            across the frame before, (object of the last but one, object of this one).
-        """
+    def link(self, frame: Frame, objects: Objects) -> LinkedObjects:
+        """Adds the next frame and returns its objects with their links."""
         links = bridges = np.zeros((0, 2), np.int64)
         flows = None
         if self._frames:
-            before = self._objects[-1]
-            if len(before) and len(objects):
-                flows = self._both(self._frames[-1], frame)
-                links = self._match(before, objects, flows)
+            previous = self._objects[-1]
+            if len(previous) and len(objects):
+                flows = self._compute_flows(self._frames[-1], frame)
+                links = self._match(previous, objects, flows)
             if len(self._frames) > 1:
                 bridges, flows = self._bridge(frame, objects, links, flows)
         self._push(frame, objects, links, flows)
-        return links, bridges
+        return LinkedObjects(
+            objects.areas,
+            objects.classes,
+            objects.scores,
+            links,
+            bridges,
+            objects.dropped,
+        )
 
-    def _push(self, frame, objects, links, flows):
+    def _push(
+        self, frame: Frame, objects: Objects, links: np.ndarray, flows: _Flows | None
+    ) -> None:
         self._frames = [*self._frames[-1:], frame]
         self._objects = [*self._objects[-1:], objects]
         self._links, self._flows = links, flows
 
-    def _both(self, one: Frame, other: Frame) -> _Flows:
-        forward = self._pool.submit(self._flow, one, other)
-        backward = self._pool.submit(self._flow, other, one)
-        return forward.result(), backward.result()
+    def _compute_flows(self, first: Frame, second: Frame) -> _Flows:
+        forward = self._pool.submit(self._flow, first, second)
+        backward = self._pool.submit(self._flow, second, first)
+        return _Flows(forward.result(), backward.result())
 
-    def _bridge(self, frame, objects, links, flows):
-        """Returns the links across the frame before, and its flows if computed."""
+    def _bridge(
+        self, frame: Frame, objects: Objects, links: np.ndarray, flows: _Flows | None
+    ) -> tuple[np.ndarray, _Flows | None]:
+        """Returns links across the previous frame, and its flow to this one if known."""
         earlier = self._objects[0]
         ended = np.setdiff1d(np.arange(len(earlier)), self._links[:, 0])
         new = np.setdiff1d(np.arange(len(objects)), links[:, 1])
         if not len(ended) or not len(new):
             return np.zeros((0, 2), np.int64), flows
-        first = self._flows or self._both(*self._frames)
-        second = flows or self._both(self._frames[-1], frame)
-        across = (
-            flow_field.compose(first[0], second[0]),
-            flow_field.compose(second[1], first[1]),
+        first = self._flows or self._compute_flows(*self._frames)
+        second = flows or self._compute_flows(self._frames[-1], frame)
+        across = _Flows(
+            flow_field.compose(first.forward, second.forward),
+            flow_field.compose(second.backward, first.backward),
         )
-        pairs = self._match(_part(earlier, ended), _part(objects, new), across)
+        pairs = self._match(earlier.select(ended), objects.select(new), across)
         return np.stack([ended[pairs[:, 0]], new[pairs[:, 1]]], axis=1), second
 
     def _match(self, a: Objects, b: Objects, flows: _Flows) -> np.ndarray:
         options = self._options
-        seen, every = [], []
-        for one, other, there, back in (
-            (a, b, flows[0], flows[1]),
-            (b, a, flows[1], flows[0]),
+        visible_overlaps, all_overlaps = [], []
+        for target, source, there, back in (
+            (a, b, flows.forward, flows.backward),
+            (b, a, flows.backward, flows.forward),
         ):
             visible = flow_field.consistent(
                 there,
@@ -205,32 +220,19 @@ class Linker:
                 tolerance=options.tolerance,
                 relative_tolerance=options.relative_tolerance,
             )
-            for views, pixels in ((seen, visible), (every, np.ones_like(visible))):
-                views.append(
+            counts = (len(target), len(source))
+            for overlaps, pixels in (
+                (visible_overlaps, visible),
+                (all_overlaps, np.ones_like(visible)),
+            ):
+                overlaps.append(
                     matching.overlap(
-                        one.owners,
-                        other.owners,
-                        there,
-                        pixels,
-                        counts=(len(one), len(other)),
+                        target.owners, source.owners, there, pixels, counts=counts
                     )
                 )
         return matching.match(
-            matching.Views(*seen),
-            matching.Views(*every),
+            matching.Views(*visible_overlaps),
+            matching.Views(*all_overlaps),
             threshold=options.threshold,
             lenient=options.lenient,
         )
-
-
-def _part(objects: Objects, index: np.ndarray) -> Objects:
-    """Returns some of the objects, numbered anew."""
-    table = np.zeros(len(objects) + 1, np.uint16)
-    table[1 + index] = np.arange(1, len(index) + 1)
-    return Objects(
-        table[objects.owners],
-        objects.areas[index],
-        objects.classes[index],
-        objects.scores[index],
-        0,
-    )

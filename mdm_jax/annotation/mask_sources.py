@@ -1,10 +1,10 @@
-"""Where masks come from: files, torchvision's Mask R-CNN, or any callable.
+"""Where the masks of single frames come from: files, Mask R-CNN, or any function.
 
 | name               | source                                                         |
 |--------------------|----------------------------------------------------------------|
 | a folder or file   | label maps (PNG, NPZ) or run lengths (JSON, TXT), `mask_files` |
 | `maskrcnn:WEIGHTS` | torchvision's Mask R-CNN with a file of its weights            |
-| `call:pkg.mod.f`   | `f(frame)` of a `Frame`:        `Instances`, or bool `[k h w]` |
+| `call:pkg.mod.f`   | `f(frame)` of a `Frame`: `Instances`, or bool `[k h w]`        |
 """
 
 from __future__ import annotations
@@ -19,93 +19,64 @@ from mdm_jax.files import file_content, image_file
 from mdm_jax.files.errors import DataError
 from mdm_jax.flow import callables
 from mdm_jax.flow.video_frame import Frame
-from mdm_jax.masks import frame_names, instances, mask_set
+from mdm_jax.masks import frame_names, instances
 from mdm_jax.masks.instances import Instances
+from mdm_jax.masks.mask_set import MaskSet
+from mdm_jax.sources.source import Source
 
-# Returns the objects of a frame. Masks may overlap, and ids mean nothing.
+# Returns the objects of a frame. Masks may overlap; ids are ignored.
 MaskSource = Callable[[Frame], Instances]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How masks from files are read.
-
-    Attributes:
-        background: the value of pixels of label maps that belong to no object.
-        coding: of PNG label maps, see `label_images.decode`.
-        class_maps: folder of PNG that tell the class of every pixel, for masks whose
-            files do not; empty for none.
-    """
-
-    background: int = 0
-    coding: str = "auto"
-    class_maps: str = ""
-
-
-AS_USUAL = Reading()
-
-
-def create(
-    name: str,
-    *,
-    clip: str,
-    names: Sequence[str],
-    size: tuple[int, int],
-    alone: bool = True,
-    reading: Reading = AS_USUAL,
-) -> MaskSource:
-    """Returns a mask source by name, see above.
+def create(masks: MaskSet, source: Source, *, class_maps: str = "") -> MaskSource:
+    """Returns a mask source by name, see the table above.
 
     Args:
-        name: a path, `maskrcnn:WEIGHTS` or `call:DOTTED.NAME`.
-        clip: name of the recording, which a folder may hold the masks of.
-        names: of its frames, see `mask_files.open_masks`.
-        size: height and width of the frames.
-        alone: there is no other recording, that the path itself could belong to.
-        reading: how files are read.
+        masks: its root is a path, `maskrcnn:WEIGHTS` or `call:DOTTED.NAME`.
+        source: the video.
+        class_maps: folder of PNG with the class of each pixel, for masks in files that
+            do not tell their class; empty for none.
 
     Raises:
-        ValueError: there is no such source; what files lack is a `DataError`.
+        DataError: masks or class maps are missing.
+        ValueError: there is no such function.
     """
-    kind, _, value = name.partition(":")
+    kind, _, value = masks.root.partition(":")
     if kind == "maskrcnn" and value:
         from mdm_jax.annotation import mask_rcnn
 
         return mask_rcnn.load(pathlib.Path(value).expanduser())
     if kind == "call" and value:
-        return _called(value)
-    masks = mask_set.MaskSet(
-        root=name, coding=reading.coding, background=reading.background, alone=alone
-    ).open(clip, names, size=size)
-    if not reading.class_maps:
-        return lambda frame: masks.read(frame.index)
-    class_of = _class_maps(pathlib.Path(reading.class_maps).expanduser(), clip, names)
+        return _from_function(value)
+    names = source.frame_names()
+    files = masks.open(source.name, names, size=source.size)
+    if not class_maps:
+        return lambda frame: files.read(frame.index)
+    root = pathlib.Path(class_maps).expanduser()
+    path_of = _find_class_maps(root, source.name, names)
 
     def read(frame: Frame) -> Instances:
-        found = masks.read(frame.index)
-        return with_classes(
-            found, image_file.read_labels(class_of[frame.index], size=size)
-        )
+        class_map = image_file.read_labels(path_of[frame.index], size=source.size)
+        return with_classes(files.read(frame.index), class_map)
 
     return read
 
 
-def with_classes(found: Instances, class_map: np.ndarray) -> Instances:
-    """Returns the instances, each with the class that most of its pixels have."""
+def with_classes(masks: Instances, class_map: np.ndarray) -> Instances:
+    """Returns the instances, each with the most frequent class of its pixels."""
     classes = [
         np.bincount(class_map[mask].ravel(), minlength=1).argmax()
-        for mask in found.masks
+        for mask in masks.masks
     ]
-    return dataclasses.replace(found, classes=np.array(classes, np.int64))
+    return dataclasses.replace(masks, classes=np.array(classes, np.int64))
 
 
-def _class_maps(
+def _find_class_maps(
     root: pathlib.Path, clip: str, names: Sequence[str]
 ) -> list[pathlib.Path]:
     folder = root / clip if file_content.is_folder(root / clip) else root
-    by_stem = {
-        p.stem: p for p in file_content.children(folder) if p.suffix.lower() == ".png"
-    }
+    paths = file_content.children(folder)
+    by_stem = {path.stem: path for path in paths if path.suffix.lower() == ".png"}
     keys = frame_names.match(names, list(by_stem))
     missing = [name for name, key in zip(names, keys, strict=True) if key is None]
     if missing:
@@ -117,21 +88,22 @@ def _class_maps(
     return [by_stem[key] for key in keys if key is not None]
 
 
-def _called(name: str) -> MaskSource:
+def _from_function(name: str) -> MaskSource:
+    """Returns a user's function, whose results are checked."""
     function = callables.load(name)
 
     def call(frame: Frame) -> Instances:
-        found = function(frame)
-        if not isinstance(found, Instances):
+        masks = function(frame)
+        if not isinstance(masks, Instances):
             try:
-                found = instances.create(np.asarray(found, bool))
+                masks = instances.create(np.asarray(masks, bool))
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
-        if found.size != frame.image.shape[:2]:
+        if masks.size != frame.image.shape[:2]:
             raise ValueError(
                 f"{name}: expected masks of {frame.image.shape[:2]} (height, width),"
-                f" got {found.size}"
+                f" got {masks.size}"
             )
-        return found
+        return masks
 
     return call

@@ -32,8 +32,8 @@ from mdm_jax.sources.source import runs
 
 # Makes jobs, each a list of shards, in any order: `(options, optional, jobs)`.
 Runner = Callable[[Options, tuple[str, ...], Sequence[list[plan.PlannedShard]]], None]
-# Makes tracks of the objects of clips, in a folder, or what is missing of them; `named`
-# as `annotation.all_clips.annotate` has it.
+# Makes tracks of the objects of clips: `(clips, folder, *, alone)`, with `alone` as in
+# `MaskSet`.
 Annotator = Callable[..., Any]
 
 
@@ -65,8 +65,9 @@ def build(
     with folder_lock.held(folder, "another build"):
         _remove_parts(folder)
         if annotator is not None:
-            clips, named = opening.clips(options), options.name != "video"
-            annotator(clips, options.annotated, named=named)
+            clips = opening.clips(options)
+            alone = options.name == "video" and len(clips) == 1
+            annotator(clips, options.annotated, alone=alone)
         made = plan.make(options)
         identity = made.identity()
         if file_content.exists(folder / layout.BUILD):

@@ -24,7 +24,7 @@ def write(folder: pathlib.Path, source: Source) -> None:
     """Writes the overview of an annotated clip beside its label maps, if it is missing.
 
     Args:
-        folder: of the clip, as `annotation.clips` makes it.
+        folder: of the clip, see `annotation.clip_folder`.
         source: its frames.
 
     Raises:

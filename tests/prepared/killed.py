@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 
-from mdm_jax.annotation import all_clips, clips, linking
+from mdm_jax.annotation import annotator as annotator_lib
+from mdm_jax.annotation import clip_annotation, linking
+from mdm_jax.masks.mask_set import MaskSet
 from mdm_jax.prepared import build as build_lib
 from mdm_jax.prepared import records, shards, tfds_metadata
 from mdm_jax.prepared.options import Options
@@ -15,14 +16,17 @@ assert records.import_tfds() and tfds_metadata  # loaded once, before forking
 
 
 def annotator(masks):
-    """Returns what makes tracks of masks, which may be small."""
-    return functools.partial(
-        all_clips.annotate,
-        sources=clips.Sources(
-            masks=str(masks), flow="call:tests.prepared.jobs.no_flow"
-        ),
-        options=linking.Options(min_pixels=9, min_length=1),
-    )
+    """Returns an annotator of masks, which may be small."""
+
+    def annotate(clips, folder, *, alone, on_error="raise"):
+        request = clip_annotation.Request(
+            masks=MaskSet(root=str(masks), alone=alone),
+            flow="call:tests.prepared.jobs.no_flow",
+            options=linking.Options(min_pixels=9, min_length=1),
+        )
+        return annotator_lib.annotate(clips, folder, request, on_error=on_error)
+
+    return annotate
 
 
 def build(options, moment, *, masks=None):

@@ -1,5 +1,6 @@
 """Tests of mask sources: files, callables, and what is said where a package is missing."""
 
+import pathlib
 import sys
 import types
 
@@ -12,14 +13,23 @@ from mdm_jax.files.errors import DataError
 from mdm_jax.flow import callables, raft
 from mdm_jax.flow.video_frame import Frame
 from mdm_jax.masks import instances
+from mdm_jax.masks.mask_set import MaskSet
+from mdm_jax.sources.source import Source
 
 H, W = 6, 9
 FRAME = Frame(1, "000001", np.zeros((H, W, 3), np.uint8))
 
 
-def _create(name, **options):
-    names = ["000000", "000001"]
-    return mask_sources.create(name, clip="drive", names=names, size=(H, W), **options)
+class _Video(Source):
+    def image(self, index):
+        return np.zeros((*self.size, 3), np.uint8)
+
+
+def _create(root, **options):
+    files = (pathlib.Path("000000.png"), pathlib.Path("000001.png"))
+    masks = MaskSet(root=str(root), alone=True)
+    video = _Video("drive", files, (H, W), None)
+    return mask_sources.create(masks, video, **options)
 
 
 def _write(folder, values):
@@ -34,8 +44,8 @@ def test_files_are_read_by_frame_with_classes_from_class_maps(tmp_path):
     classes[1:3], classes[4], classes[1, 2] = 26, 24, 7
     _write(tmp_path / "masks", labels)
     _write(tmp_path / "classes" / "drive", classes)
-    reading = mask_sources.Reading(class_maps=str(tmp_path / "classes"))
-    found = _create(str(tmp_path / "masks"), reading=reading)(FRAME)
+    source = _create(tmp_path / "masks", class_maps=str(tmp_path / "classes"))
+    found = source(FRAME)
     np.testing.assert_array_equal(found.ids, [1, 5])
     np.testing.assert_array_equal(found.classes, [26, 24])
 
@@ -43,9 +53,8 @@ def test_files_are_read_by_frame_with_classes_from_class_maps(tmp_path):
 def test_missing_class_maps_are_named(tmp_path):
     _write(tmp_path / "masks", np.ones((H, W)))
     (tmp_path / "classes").mkdir()
-    reading = mask_sources.Reading(class_maps=str(tmp_path / "classes"))
     with pytest.raises(DataError, match=r"classes: 2 of 2 frames have no class map"):
-        _create(str(tmp_path / "masks"), reading=reading)
+        _create(tmp_path / "masks", class_maps=str(tmp_path / "classes"))
 
 
 @pytest.fixture

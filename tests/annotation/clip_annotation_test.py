@@ -6,14 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from mdm_jax.annotation import clips, linking, mask_sources, sequence
+from mdm_jax.annotation import clip_annotation, mask_sources
 from mdm_jax.files import image_file
 from mdm_jax.files.errors import DataError
 from mdm_jax.masks import instances, mask_set
 from mdm_jax.recording import opening
 from mdm_jax.sources import own_video
-
-_OPTIONS = linking.Options()
 
 
 @pytest.fixture
@@ -31,8 +29,9 @@ def root(tmp_path, street):
 
 def _annotate(root, output="out", **fields):
     (video,) = own_video.open_sources(root / "drive", intrinsics="learned")
-    sources = clips.Sources(**{"masks": str(root / "masks"), **fields})
-    return clips.annotate_clip(video, root / output, sources=sources, options=_OPTIONS)
+    masks = mask_set.MaskSet(root=str(root / "masks"), alone=True)
+    request = clip_annotation.Request(masks=masks, **fields)
+    return clip_annotation.annotate_clip(video, root / output, request)
 
 
 def _maps(root, output="out"):
@@ -62,7 +61,7 @@ def test_it_equals_the_annotation_in_memory(root, street):
     def masks(frame):
         return instances.from_label_map(street.labels[frame.index])
 
-    in_memory = sequence.annotate(street.images, masks).labels
+    in_memory, _ = clip_annotation.annotate_images(street.images, masks)
     found = _maps(root)
     areas = [np.unique(found[f"a{i + 5}.png"], return_counts=True)[1] for i in (0, 7)]
     for counts, labels in zip(areas, in_memory[[0, 7]], strict=True):
@@ -110,10 +109,10 @@ def test_a_finished_clip_is_not_made_again_and_not_mixed_with_another(root):
     assert _annotate(root) == json.loads(json.dumps(first))
     assert path.stat().st_mtime_ns == before
     cv2.imwrite(str(root / "masks" / "005.png"), np.zeros((96, 208), np.uint8))
-    with pytest.raises(DataError, match=r"out/drive: was made of other frames"):
+    with pytest.raises(DataError, match=r"out/drive: was made from other frames"):
         _annotate(root)
     path.unlink()
-    with pytest.raises(DataError, match="in the way"):
+    with pytest.raises(DataError, match="not an annotation"):
         _annotate(root)
 
 
