@@ -1,9 +1,9 @@
-"""The same build on Apache Beam, for data that outgrow one machine.
+"""Building on Apache Beam, for data that outgrow one machine.
 
-Each job, a shard or several that share a video, is an element of the pipeline. Workers
-read the source and write the shards themselves, so that both have to lie where all of
-them see them under one path, such as on a network file system. The bytes are those that
-`build.on_processes` gives; index, report and metadata are written by the caller.
+Each job, one shard or several that share a movie, is an element of the pipeline. The
+workers read the source and write the shards themselves, so both must be on a file
+system that all of them see under the same path. The bytes are those that
+`build.on_processes` writes; the caller writes index, report and metadata.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from mdm_jax.prepared import build, plan, shards
+from mdm_jax.prepared import build, shards
 from mdm_jax.prepared.options import Options
 
 
 def on_beam(arguments: Sequence[str]) -> build.Runner:
-    """Returns a runner for a Beam pipeline.
+    """Returns a runner that executes the jobs in a Beam pipeline.
 
     Args:
-        arguments: pipeline options as on a command line, such as
+        arguments: pipeline options, such as
             `["--runner=DirectRunner", "--direct_num_workers=4"]`.
 
     Raises:
-        ImportError: Beam is not installed; names the extra.
+        ImportError: Beam is not installed.
     """
     try:
         import apache_beam  # pyright: ignore[reportMissingImports]
@@ -35,30 +35,18 @@ def on_beam(arguments: Sequence[str]) -> build.Runner:
             "building on Beam needs Apache Beam: pip install 'mdm_jax[beam]'"
         ) from error
 
-    def run(
-        options: Options,
-        optional: tuple[str, ...],
-        jobs: Sequence[list[plan.PlannedShard]],
-    ) -> None:
+    def run(options: Options, optional: tuple[str, ...], jobs: build.Jobs) -> None:
         settings = pipeline_options.PipelineOptions(list(arguments))
         with apache_beam.Pipeline(options=settings) as pipeline:
             _ = (
                 pipeline
                 | "jobs" >> apache_beam.Create(list(jobs))
-                # Else they would run one after the other, fused with their creation.
-                | "spread" >> apache_beam.Reshuffle()
+                # Without it, they would be fused with their creation and run in turn.
+                | "distribute" >> apache_beam.Reshuffle()
                 | "shards"
-                >> apache_beam.Map(functools.partial(_write, options, optional))
+                >> apache_beam.Map(
+                    functools.partial(shards.write_job, options, optional)
+                )
             )
 
     return run
-
-
-def _write(
-    options: Options,
-    optional: tuple[str, ...],
-    job: list[plan.PlannedShard],
-) -> int:
-    for shard in job:
-        shards.write(options, optional, shard, lambda: None)
-    return len(job)

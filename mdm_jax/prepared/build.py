@@ -1,13 +1,14 @@
-"""Building a prepared data set: plan, write the shards, then index, report, metadata.
+"""Building a prepared data set: plan, shards, then index, report and TFDS metadata.
 
-Whatever interrupts a build, the same call goes on with it and gives the same bytes:
-shards are functions of the plan, have their names only when complete, and are kept.
+The same call resumes an interrupted build and writes the same bytes: a shard depends
+only on the plan, gets its name when it is complete, and is not written again.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import pathlib
 import shutil
 from collections.abc import Callable, Sequence
@@ -28,80 +29,78 @@ from mdm_jax.prepared import (
     tfds_metadata,
 )
 from mdm_jax.prepared.options import Options
-from mdm_jax.sources.source import runs
+from mdm_jax.sources import source as source_lib
 
-# Makes jobs, each a list of shards, in any order: `(options, optional, jobs)`.
-Runner = Callable[[Options, tuple[str, ...], Sequence[list[plan.PlannedShard]]], None]
-# Makes tracks of the objects of clips: `(clips, folder, *, alone)`, with `alone` as in
-# `MaskSet`.
+Jobs = Sequence[list[plan.PlannedShard]]
+# Writes the shards of all jobs, in any order: `(options, optional, jobs)`.
+Runner = Callable[[Options, tuple[str, ...], Jobs], None]
+# Writes object tracks of sources into a folder: `(sources, folder, *, alone)`, with
+# `alone` as in `MaskSet`.
 Annotator = Callable[..., Any]
 
 
 def build(
     options: Options, *, runner: Runner, annotator: Annotator | None = None
 ) -> pathlib.Path:
-    """Builds a data set, or what is missing of it, and returns its folder.
+    """Builds a data set, or the missing part of it, and returns its folder.
 
     Args:
-        options: what to build from what.
+        options: source and form of the data set.
         runner: `on_processes(n)`, or `beam.on_beam(...)`.
-        annotator: makes what `options.annotation` describes; None where it is None.
+        annotator: makes the tracks that `options.annotation` describes, if any.
 
     Raises:
-        DataError: a file of the source is broken.
-        ValueError: the options do not fit the source, or a build with other options
-            or of another state of the source lies in the folder.
+        DataError: a source file is broken.
+        ValueError: the options do not fit the source, or the folder holds a build with
+            other options or of an earlier state of the source.
         OSError: the folder cannot be written.
         ImportError: TFDS is not installed.
     """
     records.import_tfds()
     folder = options.folder
     if layout.is_finished(folder):
-        _check_same(folder, {"options": plan.asked(options)})
+        _check_same(folder, {"options": plan.options_json(options)})
         _remove_leftovers(folder)
         logging.info("%s is complete", folder)
         return folder
     (folder / layout.NOTES).mkdir(parents=True, exist_ok=True)
     with folder_lock.held(folder, "another build"):
-        _remove_parts(folder)
+        _remove_abandoned(folder)
         if annotator is not None:
-            clips = opening.clips(options)
-            alone = options.name == "video" and len(clips) == 1
-            annotator(clips, options.annotated, alone=alone)
-        made = plan.make(options)
-        identity = made.identity()
+            sources = opening.to_annotate(options)
+            alone = options.name == "video" and len(sources) == 1
+            annotator(sources, options.annotated, alone=alone)
+        planned = plan.make(options)
+        identity = planned.identity()
         if file_content.exists(folder / layout.BUILD):
             _check_same(folder, identity)
         else:
-            atomic.write_json(
-                folder / layout.BUILD, identity, sort_keys=True, sync=True
-            )
+            path = folder / layout.BUILD
+            atomic.write_json(path, identity, sort_keys=True, sync=True)
         missing = [
-            shard for shard in made.shards if shards.read_notes(folder, shard) is None
+            shard
+            for shard in planned.shards
+            if shards.read_notes(folder, shard) is None
         ]
         logging.info(
-            "%s: %d frames in %d shards, %d of these are there",
+            "%s: %d frames in %d shards, %d of which are complete",
             folder,
-            sum(shard.num_frames for shard in made.shards),
-            len(made.shards),
-            len(made.shards) - len(missing),
+            planned.num_frames,
+            len(planned.shards),
+            len(planned.shards) - len(missing),
         )
         if missing:
-            runner(options, made.optional, plan.jobs(missing))
-        _finish(made)
+            runner(options, planned.optional, plan.jobs(missing))
+        _finish(planned)
     return folder
 
 
 def on_processes(num_processes: int) -> Runner:
-    """Returns a runner that spreads the jobs over processes of this machine."""
+    """Returns a runner that distributes the jobs over processes of this machine."""
 
-    def run(
-        options: Options,
-        optional: tuple[str, ...],
-        jobs: Sequence[list[plan.PlannedShard]],
-    ) -> None:
+    def run(options: Options, optional: tuple[str, ...], jobs: Jobs) -> None:
         workers.run(
-            functools.partial(_write_all, options, optional),
+            functools.partial(shards.write_job, options, optional),
             jobs,
             num_processes=num_processes,
             total=sum(shard.num_frames for job in jobs for shard in job),
@@ -111,123 +110,106 @@ def on_processes(num_processes: int) -> Runner:
     return run
 
 
-def _write_all(
-    options: Options,
-    optional: tuple[str, ...],
-    job: list[plan.PlannedShard],
-    tick: workers.Tick,
-) -> None:
-    for shard in job:
-        shards.write(options, optional, shard, tick)
-
-
-def _finish(made: plan.Plan) -> None:
-    """Writes all that is not a shard; TFDS's metadata at last say that it is whole."""
-    options, folder = made.options, made.options.folder
+def _finish(planned: plan.Plan) -> None:
+    """Writes index, report and TFDS metadata; the metadata mark completion."""
+    options, folder = planned.options, planned.options.folder
     notes = []
-    for shard in made.shards:
-        found = shards.read_notes(folder, shard)
-        if found is None:
+    for shard in planned.shards:
+        written = shards.read_notes(folder, shard)
+        if written is None:
             raise DataError(folder / shard.file, "was not written; run the build again")
-        notes.append(found)
-    index = _index(made, notes)
-    if not index.stretches:
+        notes.append(written)
+    index = _index(planned, notes)
+    if not index.entries:
         raise DataError(options.source, "no frame of it can be read")
     layout.write_index(folder, index)
-    build_report.write(made, notes, index)
-    tfds_metadata.write(made, notes)
+    build_report.write(planned, notes, index)
+    tfds_metadata.write(planned, notes)
     _remove_leftovers(folder)
 
 
-def _index(made: plan.Plan, notes: Sequence[shards.Notes]) -> layout.Index:
-    """Returns the index: records of one track without gaps are a recording."""
-    # What was kept of each track, in order, with the number of its first record.
-    kept: dict[int, list[int]] = {}
-    first: dict[int, int] = {}
-    tracks, parts = {}, {}
+def _index(planned: plan.Plan, notes: Sequence[shards.Notes]) -> layout.Index:
+    """Returns the index: readable frames of a source without gaps are a recording."""
+    pieces = [
+        (shard.part, piece.source, frames)
+        for shard, note in zip(planned.shards, notes, strict=True)
+        for piece, frames in zip(shard.pieces, note.kept, strict=True)
+    ]
+    entries: list[layout.Entry] = []
+    times, poses, labelled = [], [], []
     count = 0
-    for part, shard, note in zip(_parts(made), made.shards, notes, strict=True):
-        for piece, frames in zip(shard.pieces, note.kept, strict=True):
-            key = id(piece.track)
-            tracks[key], parts[key] = piece.track, part
-            first.setdefault(key, count)
-            kept.setdefault(key, []).extend(frames)
-            count += len(frames)
-    timestamp = np.full(count, np.nan)
-    poses = np.full((count, 4, 4), np.nan)
-    labelled = np.zeros(count, bool)
-    stretches = []
-    for key, track in tracks.items():
-        frames, start = np.array(kept[key], np.int64), first[key]
-        if not len(frames):
-            continue
-        place = slice(start, start + len(frames))
-        if track.timestamp is not None:
-            timestamp[place] = track.timestamp[frames]
-        if track.world_from_camera is not None:
-            poses[place] = track.world_from_camera[frames]
-        if track.labelled is not None:
-            labelled[place] = track.labelled[frames]
-        found = runs(frames.tolist())
-        for run in found:
-            name = track.name if len(found) == 1 else f"{track.name}/{frames[run][0]}"
-            stretches.append(
-                layout.Stretch(
-                    parts[key],
-                    name,
-                    start + run.start,
+    # The pieces of a source are adjacent.
+    for _, group in itertools.groupby(pieces, key=lambda piece: id(piece[1])):
+        (part, source, _), *_ = group = list(group)
+        frames = [frame for *_, readable in group for frame in readable]
+        runs = source_lib.runs(frames) if frames else []
+        matrix = source.intrinsics
+        for run in runs:
+            entries.append(
+                layout.Entry(
+                    part,
+                    source.name
+                    if len(runs) == 1
+                    else f"{source.name}/{frames[run][0]}",
+                    count + run.start,
                     run.stop - run.start,
-                    None if track.intrinsics is None else track.intrinsics.tolist(),
-                    track.optional,
+                    None if matrix is None else matrix.tolist(),
+                    source.optional,
                 )
             )
+        count += len(frames)
+        known = None if source.labels is None else source.labels.labelled
+        times.append(_rows(source.timestamp, frames, np.nan, ()))
+        poses.append(_rows(source.world_from_camera, frames, np.nan, (4, 4)))
+        labelled.append(_rows(known, frames, False, ()))
     changes = [row for note in notes for row in note.changes]
     return layout.Index(
-        made.options.size,
-        made.options.split,
-        made.options.crop,
-        made.options.held_out,
+        planned.options.size,
+        planned.options.split,
+        planned.options.crop,
+        planned.options.held_out,
         tuple(note.shard for note in notes),
-        tuple(stretches),
-        timestamp,
-        poses,
+        tuple(entries),
+        np.concatenate(times),
+        np.concatenate(poses),
         np.array(changes, np.float64).reshape(count, layout.NUM_STRIDES),
-        labelled,
+        np.concatenate(labelled),
     )
 
 
-def _parts(made: plan.Plan) -> list[str]:
-    """Returns for each shard the name of its TFDS split."""
-    return [part for part, count in made.parts for _ in range(count)]
+def _rows(
+    values: np.ndarray | None, frames: list[int], fill: Any, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Returns the values of frames, or `fill` where they are unknown."""
+    return np.full((len(frames), *shape), fill) if values is None else values[frames]
 
 
-def _check_same(folder: pathlib.Path, wanted: dict[str, Any]) -> None:
+def _check_same(folder: pathlib.Path, identity: dict[str, Any]) -> None:
     path = folder / layout.BUILD
-    found = file_content.read_json(path)
-    options = file_content.field(found, ["options"], path)
-    # What an option was before there was one.
-    before = {field.name: field.default for field in dataclasses.fields(Options)}
-    for name, value in wanted["options"].items():
-        built = options.get(name, before.get(name))
+    written = file_content.read_json(path)
+    options = file_content.field(written, ["options"], path)
+    # Options that are newer than the build had their default.
+    defaults = {field.name: field.default for field in dataclasses.fields(Options)}
+    for name, value in identity["options"].items():
+        built = options.get(name, defaults.get(name))
         if built != value:
             raise ValueError(
-                f"{folder} was built with {name}={built!r}, now asked for is {value!r}:"
+                f"{folder} was built with {name}={built!r}, but {value!r} is requested:"
                 " choose another data_dir, or delete that folder"
             )
-    if any(found.get(key) != wanted[key] for key in wanted.keys() - {"options"}):
+    if any(written.get(key) != identity[key] for key in identity.keys() - {"options"}):
         raise ValueError(
             f"{folder} was begun from {options['source']} in another state (files were"
             " added, removed or changed since), or by another version: delete that"
-            " folder and build anew"
+            " folder and build it again"
         )
 
 
-def _remove_parts(folder: pathlib.Path) -> None:
-    """Removes what was being written when a build was killed."""
+def _remove_abandoned(folder: pathlib.Path) -> None:
     for place in (folder, folder / layout.NOTES):
         atomic.remove_abandoned(place)
 
 
 def _remove_leftovers(folder: pathlib.Path) -> None:
-    _remove_parts(folder)
+    _remove_abandoned(folder)
     shutil.rmtree(folder / layout.NOTES, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The report of a build: what is in the data set, and what was left out and why."""
+"""The report of a build: the content of the data set, and the broken files."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 import numpy as np
 
 from mdm_jax.files import atomic
-from mdm_jax.files.errors import DataError
 from mdm_jax.input_pipeline import clips
 from mdm_jax.prepared import layout, plan, records, shards
 
-# As training has it by default.
-_STATIC_THRESHOLD = 0.01
+_STATIC_THRESHOLD = 0.01  # the default of training
 _CLIP_LENGTHS = (2, 3)
-_SHOWN = 20  # files named in the text; the JSON has all
+_SHOWN = 20  # number of broken files in the text; the JSON has all
 
 
-def write(made: plan.Plan, notes: Sequence[shards.Notes], index: layout.Index) -> None:
+def write(
+    planned: plan.Plan, notes: Sequence[shards.Notes], index: layout.Index
+) -> None:
     """Writes `report.json` and `report.txt` into the folder of a build."""
-    value = _summary(made, notes, index)
-    folder = made.options.folder
+    value = _summary(planned, notes, index)
+    folder = planned.options.folder
     atomic.write_json(folder / layout.REPORT_JSON, value, sort_keys=True, sync=True)
     atomic.write_text(folder / layout.REPORT_TEXT, text(value), sync=True)
 
 
 def text(value: dict[str, Any]) -> str:
-    """Returns the report to be read, from its JSON."""
+    """Returns the report as text."""
     height, width = value["size"]
     coding = f"{width} x {height} pixels, {value['image_format']}"
     amount = f"{value['shards']} shards, {value['bytes'] / 1e6:.1f} MB"
@@ -36,30 +36,28 @@ def text(value: dict[str, Any]) -> str:
         f"{value['name']}, {coding}, from {value['source']}",
         f"  {value['frames']} frames of {value['frames_planned']}, {amount}",
     ]
-    for part, found in value["splits"].items():
+    for part, split in value["splits"].items():
         lines.append(
-            f"  split {part}: {found['frames']} frames, {found['recordings']}"
+            f"  split {part}: {split['frames']} frames, {split['recordings']}"
             " recordings"
         )
-        for length, counts in found["clips"].items():
+        for length, counts in split["clips"].items():
             share = counts["static_share"]
             lines.append(
-                f"    clips of {length} frames: {counts['moving']} that move,"
+                f"    clips of {length} frames: {counts['moving']} moving,"
                 f" {counts['static']} static"
                 + ("" if share is None else f" ({share:.1%})")
             )
     for entry in value["intrinsics"]:
         numbers = entry["fx_fy_cx_cy"]
-        known = (
-            "unknown, to be learned"
-            if numbers is None
-            else "fx {:.3f} fy {:.3f} cx {:.3f} cy {:.3f}".format(*numbers)
-        )
+        known = "unknown, to be learned"
+        if numbers is not None:
+            known = "fx {:.3f} fy {:.3f} cx {:.3f} cy {:.3f}".format(*numbers)
         lines.append(f"  intrinsics of {entry['recordings']} recordings: {known}")
     for name, count in value["recordings_with"].items():
-        lines.append(f"  {name}: known of {count} recordings")
+        lines.append(f"  {name}: known for {count} recordings")
     if value["known_depth"] is not None:
-        lines.append(f"  depth: known at {value['known_depth']:.2%} of the pixels")
+        lines.append(f"  depth: known for {value['known_depth']:.2%} of the pixels")
     problems = value["problems"]
     lines.append(f"  {len(problems)} missing or broken files left out")
     lines += [f"    {path}: {problem}" for path, problem in problems[:_SHOWN]]
@@ -69,82 +67,78 @@ def text(value: dict[str, Any]) -> str:
 
 
 def _summary(
-    made: plan.Plan, notes: Sequence[shards.Notes], index: layout.Index
+    planned: plan.Plan, notes: Sequence[shards.Notes], index: layout.Index
 ) -> dict[str, Any]:
-    options = made.options
-    problems: list[DataError | tuple[str, str]] = [*made.problems]
-    for note in notes:
-        problems += [(path, problem) for path, problem in note.problems]
+    options = planned.options
+    problems = [[error.path, error.problem] for error in planned.problems]
+    problems += [list(problem) for note in notes for problem in note.problems]
     matrices = collections.Counter(
-        None if one.intrinsics is None else _numbers(one.intrinsics)
-        for one in index.stretches
+        None if entry.intrinsics is None else _numbers(entry.intrinsics)
+        for entry in index.entries
     )
-    known = [(n.known_depth, n.shard.num_frames) for n in notes]
-    known = [(share, count) for share, count in known if share is not None]
+    known = {
+        note.shard: note.known_depth for note in notes if note.known_depth is not None
+    }
     return {
         "name": options.name,
-        "source": plan.asked(options)["source"],
+        "source": plan.options_json(options)["source"],
         "size": options.size,
         "image_format": options.image_format,
         "frames": len(index.timestamp),
-        "frames_planned": sum(shard.num_frames for shard in made.shards),
-        "recordings": len(index.stretches),
+        "frames_planned": planned.num_frames,
+        "recordings": len(index.entries),
         "shards": len(index.shards),
         "bytes": sum(shard.num_bytes for shard in index.shards),
-        "splits": {part: _split(index, part) for part, _ in made.parts},
+        "splits": {part: _split(index, part) for part in planned.parts},
         "intrinsics": [
             {"fx_fy_cx_cy": numbers, "recordings": count}
             for numbers, count in matrices.most_common()
         ],
         "recordings_with": {
-            name: sum(name in one.has for one in index.stretches)
+            name: sum(name in entry.has for entry in index.entries)
             for name in records.OPTIONAL
         },
-        "known_depth": _mean(known),
-        "problems": [
-            [one.path, one.problem] if isinstance(one, DataError) else list(one)
-            for one in problems
-        ],
+        "known_depth": float(
+            np.average(
+                list(known.values()), weights=[shard.num_frames for shard in known]
+            )
+        )
+        if known
+        else None,
+        "problems": problems,
     }
 
 
 def _split(index: layout.Index, part: str) -> dict[str, Any]:
-    stretches = [one for one in index.stretches if one.part == part]
+    entries = index.of_part(part)
     return {
-        "frames": sum(one.num_frames for one in stretches),
-        "recordings": len(stretches),
+        "frames": sum(entry.num_frames for entry in entries),
+        "recordings": len(entries),
         "clips": {
-            str(length): _clips(index, stretches, length) for length in _CLIP_LENGTHS
+            str(length): _clips(index, entries, length) for length in _CLIP_LENGTHS
         },
     }
 
 
 def _clips(
-    index: layout.Index, stretches: Sequence[layout.Stretch], length: int
+    index: layout.Index, entries: Sequence[layout.Entry], length: int
 ) -> dict[str, Any]:
     moving = [
         clips.moving_clips(
-            layout.changes(index, one)[1],
+            layout.changes(index, entry)[1],
             clip_length=length,
             frame_stride=1,
             static_threshold=_STATIC_THRESHOLD,
         )
-        for one in stretches
+        for entry in entries
     ]
     total = sum(map(len, moving))
-    kept = int(sum(one.sum() for one in moving))
+    count = int(sum(clip.sum() for clip in moving))
     return {
-        "moving": kept,
-        "static": total - kept,
-        "static_share": (total - kept) / total if total else None,
+        "moving": count,
+        "static": total - count,
+        "static_share": (total - count) / total if total else None,
     }
-
-
-def _mean(weighted: list[tuple[float, int]]) -> float | None:
-    if not weighted:
-        return None
-    shares, counts = zip(*weighted, strict=True)
-    return float(np.average(shares, weights=counts))
 
 
 def _numbers(rows: list[list[float]]) -> tuple[float, float, float, float]:

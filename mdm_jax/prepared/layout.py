@@ -1,16 +1,16 @@
-"""The files of a prepared folder: their names, and what is in the index.
+"""The files of a prepared folder, and its index.
 
-| file                                        | content                                |
-|---------------------------------------------|----------------------------------------|
-| `NAME-SPLIT.array_record-00000-of-00005`    | frames, see `records`                  |
-| `build.json`                                | what the build was asked for           |
-| `recordings.json`, `frames.npz`             | the index                              |
-| `report.txt`, `report.json`                 | counts, and what was left out          |
-| `features.json`, `dataset_info.json`        | what TFDS reads; the latter comes last |
+| file                                     | content                           |
+|------------------------------------------|-----------------------------------|
+| `NAME-SPLIT.array_record-00000-of-00005` | frames, see `records`             |
+| `build.json`                             | options of the build              |
+| `recordings.json`, `frames.npz`          | the index                         |
+| `report.txt`, `report.json`              | counts, and broken files          |
+| `features.json`, `dataset_info.json`     | TFDS metadata; the latter is last |
 
-Records are numbered through all shards in their order. The index tells, without a
-record being read, which of them are one recording, and the numbers that belong to
-frames. A folder without `dataset_info.json` is unfinished.
+Records are numbered through all shards in order. The index tells, without reading
+records, which of them belong to one recording, and holds poses, times and changes. A
+folder without `dataset_info.json` is unfinished.
 """
 
 from __future__ import annotations
@@ -25,16 +25,18 @@ import numpy as np
 from mdm_jax.files import atomic, file_content
 from mdm_jax.files.errors import DataError
 
-VERSION = "1.0.0"  # of the format: another one cannot be read
+VERSION = "1.0.0"  # of the format; others cannot be read
 BUILD, RECORDINGS, FRAMES = "build.json", "recordings.json", "frames.npz"
 INFO, FEATURES = "dataset_info.json", "features.json"
 REPORT_TEXT, REPORT_JSON = "report.txt", "report.json"
-TRAIN = "train"  # the TFDS split that is trained on
-NOTES = ".notes"  # folder of what is known of each finished shard, until all are
+TRAIN = "train"  # the TFDS split for training
+NOTES = ".notes"  # folder with notes on the complete shards of an unfinished build
 
-# Changes of colour are kept between frames up to so many apart.
+# The index has the changes between frames that are at most this far apart.
 NUM_STRIDES = 4
 _AGAIN = "run the same datasets/build.py command again, it goes on where it stopped"
+_ARRAYS = ("timestamp", "world_from_camera", "changes", "labelled")
+_REBUILD = "delete the folder and build it again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Shard:
 
     Attributes:
         file: its name.
-        num_frames: how many records are in it.
-        num_bytes: its length.
+        num_frames: number of records.
+        num_bytes: size of the file.
         sha256: of its content.
     """
 
@@ -55,17 +57,16 @@ class Shard:
 
 
 @dataclasses.dataclass(frozen=True)
-class Stretch:
-    """Records that are one recording, neighbours in time.
+class Entry:
+    """Consecutive records that are one recording.
 
     Attributes:
         part: the TFDS split that it belongs to.
         name: of the recording.
-        start: the number of its first record.
-        num_frames: how many there are.
+        start: number of the first record.
+        num_frames: number of records.
         intrinsics: rows of the matrix, pixels of the frames; None where unknown.
-        has: which of `depth`, `instance_labels`, `world_from_camera` and `timestamp`
-            are known.
+        has: the features of `records.OPTIONAL` that are known.
     """
 
     part: str
@@ -75,23 +76,28 @@ class Stretch:
     intrinsics: list[list[float]] | None
     has: tuple[str, ...]
 
+    @property
+    def rows(self) -> slice:
+        """Its records in the arrays of the index."""
+        return slice(self.start, self.start + self.num_frames)
+
 
 @dataclasses.dataclass(frozen=True)
 class Index:
-    """What there is in a prepared folder.
+    """The index of a prepared folder.
 
     Attributes:
         size: (height, width) of the frames.
-        split: of the source that was built, empty for all of it.
-        crop: that was asked for.
-        held_out: the list file of frames to evaluate on that was asked for.
+        split: of the source; empty for all of it.
+        crop: option of the build.
+        held_out: list file of evaluation frames, option of the build.
         shards: in order.
-        stretches: in order; together they are all records.
+        entries: the recordings, in order; they cover all records.
         timestamp: float64 `[n]`, seconds, NaN where unknown.
         world_from_camera: float64 `[n 4 4]`, NaN where unknown.
-        changes: float64 `[n NUM_STRIDES]`, in column s - 1 how much a frame differs
-            from the one s later, before it was encoded; NaN without such a frame.
-        labelled: bool `[n]`, whether instance labels of a frame are known.
+        changes: float64 `[n NUM_STRIDES]`; column s - 1 is the change of colour to the
+            frame s later, before encoding; NaN if there is none.
+        labelled: bool `[n]`, whether the instance labels of a frame are known.
     """
 
     size: tuple[int, int]
@@ -99,22 +105,25 @@ class Index:
     crop: tuple[float, ...]
     held_out: str
     shards: tuple[Shard, ...]
-    stretches: tuple[Stretch, ...]
+    entries: tuple[Entry, ...]
     timestamp: np.ndarray
     world_from_camera: np.ndarray
     changes: np.ndarray
     labelled: np.ndarray
 
+    def of_part(self, part: str) -> list[Entry]:
+        """Returns the recordings of a TFDS split."""
+        return [entry for entry in self.entries if entry.part == part]
 
-def changes(index: Index, stretch: Stretch) -> dict[int, np.ndarray]:
-    """Returns the changes of a recording, as `Recording.changes` has them."""
-    found = {}
-    rows = index.changes[stretch.start : stretch.start + stretch.num_frames]
+
+def changes(index: Index, entry: Entry) -> dict[int, np.ndarray]:
+    """Returns the changes of a recording by stride, as `Recording.changes` has them."""
+    by_stride = {}
     for stride in range(1, NUM_STRIDES + 1):
-        values = rows[:, stride - 1].copy()
+        values = index.changes[entry.rows, stride - 1].copy()
         values[max(0, len(values) - stride) :] = np.inf
-        found[stride] = values
-    return found
+        by_stride[stride] = values
+    return by_stride
 
 
 def shard_name(name: str, split: str, number: int, count: int) -> str:
@@ -137,7 +146,7 @@ def write_index(folder: pathlib.Path, index: Index) -> None:
             "crop": index.crop,
             "held_out": index.held_out,
             "shards": [dataclasses.asdict(shard) for shard in index.shards],
-            "recordings": [dataclasses.asdict(one) for one in index.stretches],
+            "recordings": [dataclasses.asdict(entry) for entry in index.entries],
         },
         sort_keys=True,
         sync=True,
@@ -155,37 +164,36 @@ def read_index(folder: pathlib.Path) -> Index:
     if file_content.field(value, ["version"], path) != VERSION:
         raise DataError(
             path,
-            f"expected version {VERSION} of the format, got {value['version']}: build"
-            " the data set anew",
+            f"expected version {VERSION} of the format, got {value['version']};"
+            f" {_REBUILD}",
         )
     try:
         shards = tuple(Shard(**shard) for shard in value["shards"])
-        stretches = tuple(
-            Stretch(**{**one, "has": tuple(one["has"])}) for one in value["recordings"]
+        entries = tuple(
+            Entry(**{**entry, "has": tuple(entry["has"])})
+            for entry in value["recordings"]
         )
         height, width = value["size"]
         split, crop = str(value["split"]), tuple(value["crop"])
         held_out = str(value["held_out"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(path, f"the index is damaged ({error!r}); {_REBUILD}") from (
-            error
-        )
-    place = folder / FRAMES
-    arrays = {name: file_content.read_array(place, name) for name in _ARRAYS}
+        problem = f"the index is damaged ({error!r}); {_REBUILD}"
+        raise DataError(path, problem) from error
+    arrays = {name: file_content.read_array(folder / FRAMES, name) for name in _ARRAYS}
     count = sum(shard.num_frames for shard in shards)
-    if any(len(array) != count for array in arrays.values()) or count != sum(
-        one.num_frames for one in stretches
-    ):
-        raise DataError(place, f"does not fit the {count} frames of {path.name}")
-    size = (height, width)
-    return Index(size, split, crop, held_out, shards, stretches, **arrays)
+    counts = {sum(entry.num_frames for entry in entries), *map(len, arrays.values())}
+    if counts != {count}:
+        raise DataError(
+            folder / FRAMES, f"does not fit the {count} frames of {path.name}"
+        )
+    return Index((height, width), split, crop, held_out, shards, entries, **arrays)
 
 
 def check_shards(folder: pathlib.Path, index: Index) -> None:
-    """Checks that all shards are there, in full length.
+    """Checks that all shards exist and have their size.
 
     Raises:
-        DataError: it names the first that is not.
+        DataError: it names the first one that does not.
     """
     for shard in index.shards:
         path = folder / shard.file
@@ -197,12 +205,12 @@ def check_shards(folder: pathlib.Path, index: Index) -> None:
             raise DataError(
                 path,
                 f"expected {shard.num_bytes} bytes, got {length}: it is cut off or"
-                f" belongs elsewhere; copy it again, or {_REBUILD}",
+                f" of another build; copy it again, or {_REBUILD}",
             )
 
 
 def is_finished(folder: pathlib.Path) -> bool:
-    """Returns whether a build came to its end."""
+    """Returns whether a build is finished."""
     return file_content.exists(folder / INFO)
 
 
@@ -210,7 +218,7 @@ def find(path: str | os.PathLike[str]) -> pathlib.Path:
     """Returns the prepared folder at a path or, if there is only one, below it.
 
     Raises:
-        DataError: there is none, or it is not finished; what to do.
+        DataError: there is none, or it is not finished.
     """
     root = pathlib.Path(path).expanduser()
     if not file_content.is_folder(root):
@@ -220,14 +228,16 @@ def find(path: str | os.PathLike[str]) -> pathlib.Path:
         )
     # DATA_DIR/NAME/CONFIG/VERSION
     for pattern in (BUILD, f"*/{BUILD}", f"*/*/{BUILD}", f"*/*/*/{BUILD}"):
-        found = sorted(place.parent for place in root.glob(pattern))
-        if len(found) > 1:
-            names = ", ".join(str(folder.relative_to(root)) for folder in found)
-            raise DataError(root, f"holds {len(found)} data sets, name one: {names}")
-        if found:
-            if not is_finished(found[0]):
-                raise DataError(found[0], f"the build is not finished: {_AGAIN}")
-            return found[0]
+        folders = sorted(place.parent for place in root.glob(pattern))
+        if len(folders) > 1:
+            names = ", ".join(str(folder.relative_to(root)) for folder in folders)
+            raise DataError(
+                root, f"holds {len(folders)} data sets, choose one: {names}"
+            )
+        if folders:
+            if not is_finished(folders[0]):
+                raise DataError(folders[0], f"the build is not finished: {_AGAIN}")
+            return folders[0]
     if file_content.exists(root / INFO):
         problem = "a TFDS data set, but not one that datasets/build.py made"
     else:
@@ -236,7 +246,3 @@ def find(path: str | os.PathLike[str]) -> pathlib.Path:
             " with datasets/build.py, or set config.dataset.name to read raw data"
         )
     raise DataError(root, problem)
-
-
-_ARRAYS = ("timestamp", "world_from_camera", "changes", "labelled")
-_REBUILD = "delete the folder and build it again"

@@ -1,4 +1,4 @@
-"""What a build is asked for."""
+"""The options of a build."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mdm_jax.sources import own_video
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a build is asked for; see the flags of `datasets/build.py`.
+    """The options of a build; the flags of `mdm_jax.prepare` describe them.
 
     Attributes:
-        annotation: in JSON how tracks are made of `masks`, which are of single frames
-            then; None to take `masks` as they are.
+        annotation: as JSON, how object tracks are made from `masks` of single frames;
+            None if `masks` already hold tracks.
     """
 
     name: str
@@ -41,22 +41,20 @@ class Options:
     annotation: Mapping[str, Any] | None = None
 
     def __post_init__(self):
-        names = ("video", *sources.READERS)
-        if self.name not in names:
-            raise ValueError(f"NAME must be one of {', '.join(names)}; got {self.name}")
-        if self.image_format not in records.IMAGE_FORMATS:
-            raise ValueError(
-                f"image_format must be jpeg or png, got {self.image_format!r}"
-            )
-        if self.evaluation_split not in ("", "test", "validation"):
-            raise ValueError(
-                "evaluation_split must be test, validation or empty, got"
-                f" {self.evaluation_split!r}"
-            )
+        choices = {
+            "NAME": (self.name, ("video", *sources.READERS)),
+            "image_format": (self.image_format, records.IMAGE_FORMATS),
+            "evaluation_split": (self.evaluation_split, ("test", "validation", "")),
+            "mask_coding": (self.mask_coding, label_images.CODINGS),
+        }
+        for name, (value, allowed) in choices.items():
+            if value not in allowed:
+                expected = ", ".join(choice or "empty" for choice in allowed)
+                raise ValueError(f"{name} must be one of {expected}; got {value!r}")
         if self.held_out and not self.evaluation_split:
             raise ValueError(
-                "held_out names a list of frames to evaluate on: say with"
-                " evaluation_split whether for test or validation"
+                "held_out names a list of evaluation frames: choose with"
+                " evaluation_split whether they are for test or validation"
             )
         if self.frames_per_shard < 1:
             raise ValueError(
@@ -64,40 +62,35 @@ class Options:
             )
         if len(self.size) != 2 or min(self.size) < own_video.MIN_SIDE:
             raise ValueError(
-                f"size is HEIGHTxWIDTH, at least {own_video.MIN_SIDE} pixels each,"
-                f" got {self.size}"
-            )
-        if self.mask_coding not in label_images.CODINGS:
-            raise ValueError(
-                f"mask_coding must be one of {', '.join(label_images.CODINGS)}, got"
-                f" {self.mask_coding!r}"
+                f"size is HEIGHTxWIDTH, at least {own_video.MIN_SIDE} pixels each, got"
+                f" {self.size}"
             )
         if self.annotation is not None and not self.masks:
             raise ValueError(
-                "annotate makes tracks of masks of single frames: name these with masks"
+                "annotate needs masks of single frames: name these with masks"
             )
         if not self.source:
             raise ValueError("source is missing: the folder of the raw data")
 
     @property
     def annotated(self) -> pathlib.Path:
-        """Where tracks go that are made on the way, of the frames in full size."""
+        """Folder of the object tracks that the build makes, at the original size."""
         return pathlib.Path(self.data_dir).expanduser() / self.name / "annotated"
 
     @property
     def labels(self) -> mask_set.MaskSet | None:
-        """Where the labels are; None for those of the source."""
+        """The mask files; None for the labels of the source."""
         if self.annotation is not None:
             return mask_set.MaskSet(root=str(self.annotated), coding="plain")
-        # It has the fields of `config.dataset`.
+        # The mask options are named as in `config.dataset`.
         return mask_set.from_config(self)
 
     @property
     def folder(self) -> pathlib.Path:
-        """Where the data set goes: DATA_DIR/NAME/CONFIG/VERSION, as TFDS has it."""
+        """Folder of the data set: DATA_DIR/NAME/CONFIG/VERSION, as in TFDS."""
         config = f"{self.size[0]}x{self.size[1]}"
         if self.split:
-            # A list file gives its name, without its place.
+            # Of a list file, only the name.
             config += f"-{pathlib.PurePath(self.split).stem}"
         root = pathlib.Path(self.data_dir).expanduser()
         return root / self.name / config / layout.VERSION

@@ -1,14 +1,13 @@
-"""The plan of a build: which frames of which tracks go into which shard.
+"""The plan of a build: which frames of which sources go into which shard.
 
-The plan follows from the options and the source alone, and a shard from the plan alone.
-So a build may be interrupted, resumed and spread over processes as one likes: the bytes
-are the same.
+The plan depends only on the options and the source files, and a shard only on the plan.
+A build can therefore be interrupted, resumed and distributed over processes, and always
+writes the same bytes.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 from collections.abc import Sequence
@@ -16,90 +15,98 @@ from typing import Any, NamedTuple
 
 from mdm_jax.files import fingerprint
 from mdm_jax.files.errors import DataError, Problems
-from mdm_jax.prepared import layout, opening, records, tracks
+from mdm_jax.prepared import layout, opening, records
 from mdm_jax.prepared.options import Options
+from mdm_jax.prepared.viewed_source import ViewedSource
 
 
 class Piece(NamedTuple):
-    """Consecutive frames of a track, `start` up to before `stop`."""
+    """The frames of a source from index `start` up to, not including, `stop`."""
 
-    track: tracks.Track
+    source: ViewedSource
     start: int
     stop: int
 
 
 @dataclasses.dataclass(frozen=True)
 class PlannedShard:
-    """One file to be written.
+    """A shard to be written.
 
     Attributes:
+        part: the TFDS split that it belongs to.
         file: its name.
         number: among all shards.
         pieces: the frames that go into it.
     """
 
+    part: str
     file: str
     number: int
     pieces: tuple[Piece, ...]
 
     @property
     def num_frames(self) -> int:
-        """Frames that are read for it."""
+        """Number of frames that are read for it."""
         return sum(piece.stop - piece.start for piece in self.pieces)
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is to be done.
+    """The work of a build.
 
     Attributes:
-        options: that were asked for.
-        parts: names of the TFDS splits, in order, with the number of shards of each.
+        options: of the build.
         shards: in order.
-        optional: which features of `records.OPTIONAL` the records have.
-        problems: what was left out already.
+        optional: the features of `records.OPTIONAL` that the records have.
+        problems: the broken files that were found so far.
     """
 
     options: Options
-    parts: tuple[tuple[str, int], ...]
     shards: tuple[PlannedShard, ...]
     optional: tuple[str, ...]
     problems: tuple[DataError, ...]
 
+    @property
+    def parts(self) -> list[str]:
+        """The TFDS splits, in order."""
+        return list(dict.fromkeys(shard.part for shard in self.shards))
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames of all shards."""
+        return sum(shard.num_frames for shard in self.shards)
+
     def identity(self) -> dict[str, Any]:
-        """Returns in JSON what the bytes of the data set follow from."""
-        digest = hashlib.sha256()
-        for shard in self.shards:
-            for piece in shard.pieces:
-                where = [shard.file, piece.start, piece.stop]
-                digest.update(json.dumps(where).encode())
-                if not piece.start:
-                    digest.update(json.dumps(piece.track.identity()).encode())
+        """Returns as JSON everything that the bytes of the data set depend on."""
+        pieces = [
+            (shard.file, start, stop, "" if start else source.fingerprint())
+            for shard in self.shards
+            for source, start, stop in shard.pieces
+        ]
         return {
             "version": layout.VERSION,
-            "options": asked(self.options),
-            "source_digest": digest.hexdigest(),
+            "options": options_json(self.options),
+            "source_digest": fingerprint.digest(pieces),
         }
 
 
-def asked(options: Options) -> dict[str, Any]:
-    """Returns in JSON the options that make one data set another."""
+def options_json(options: Options) -> dict[str, Any]:
+    """Returns as JSON the options that distinguish one data set from another."""
     values = dataclasses.asdict(options)
     del values["data_dir"]
     values["source"] = str(pathlib.Path(options.source).expanduser().resolve())
     masks = pathlib.Path(options.masks).expanduser()
-    if options.masks and masks.exists():  # and not a network or a function
+    if options.masks and masks.exists():  # Otherwise it names a network or a function.
         values["masks"] = str(masks.resolve())
     for name in ("split", "held_out"):
-        # A list file whose text has changed asks for other data.
+        # The content of a list file matters, too.
         if values[name] and (path := pathlib.Path(values[name]).expanduser()).is_file():
-            digest = fingerprint.content_digest(path)
-            values[f"{name}_sha256"] = digest
+            values[f"{name}_sha256"] = fingerprint.content_digest(path)
     return json.loads(json.dumps(values))
 
 
 def make(options: Options) -> Plan:
-    """Returns the plan; files are looked at, but no image is decoded.
+    """Returns the plan of a build, without decoding images.
 
     Raises:
         DataError: the source has broken files, or nothing to read.
@@ -107,77 +114,57 @@ def make(options: Options) -> Plan:
         OSError: the source cannot be read.
     """
     problems = Problems(options.on_error)
-    parts = opening.open_tracks(options, problems)
+    parts = opening.open_parts(options, problems)
     if not parts[layout.TRAIN]:
         raise DataError(
             options.source,
             f"nothing to prepare of {options.name}; {problems.summary()}",
         )
-    # A part of which all is broken has no shards.
-    groups = {
-        part: _packed(with_frames, options)
-        for part, found in parts.items()
-        if (with_frames := [track for track in found if track.num_frames])
-    }
     shards: list[PlannedShard] = []
-    for part, pieces in groups.items():
-        for number, group in enumerate(pieces):
-            name = layout.shard_name(options.name, part, number, len(pieces))
-            shards.append(PlannedShard(name, len(shards), tuple(group)))
-    present = {
-        feature
-        for found in parts.values()
-        for track in found
-        for feature in track.optional
+    for part, sources in parts.items():
+        groups = _packed(sources, options.frames_per_shard)
+        for number, pieces in enumerate(groups):
+            file = layout.shard_name(options.name, part, number, len(groups))
+            shards.append(PlannedShard(part, file, len(shards), tuple(pieces)))
+    known = {
+        name for sources in parts.values() for one in sources for name in one.optional
     }
-    return Plan(
-        options,
-        tuple((part, len(pieces)) for part, pieces in groups.items()),
-        tuple(shards),
-        tuple(name for name in records.OPTIONAL if name in present),
-        tuple(problems.errors),
-    )
+    optional = tuple(name for name in records.OPTIONAL if name in known)
+    return Plan(options, tuple(shards), optional, tuple(problems.errors))
 
 
-def _packed(found: Sequence[tracks.Track], options: Options) -> list[list[Piece]]:
-    """Returns the pieces of each shard.
+def _packed(sources: Sequence[ViewedSource], limit: int) -> list[list[Piece]]:
+    """Returns the pieces of each shard of at most `limit` frames.
 
-    Shards hold equally many frames. Only, as far as it goes, no shard shares a
-    sequential track with another, so that they can be made at the same time.
+    Shards are filled completely, with one exception: as far as possible, no two shards
+    share a sequential source, so that they can be written at the same time.
     """
-    limit = options.frames_per_shard
-    shards: list[list[Piece]] = [[]]
-    room = limit
-    for track in found:
-        if track.sequential and track.num_frames > room < limit:
-            shards.append([])
-            room = limit
+    shards: list[list[Piece]] = []
+    room = 0
+    for source in sources:
+        if source.sequential and len(source) > room:
+            room = 0
         start = 0
-        while start < track.num_frames:
+        while start < len(source):
             if not room:
                 shards.append([])
                 room = limit
-            stop = min(track.num_frames, start + room)
-            shards[-1].append(Piece(track, start, stop))
+            stop = min(len(source), start + room)
+            shards[-1].append(Piece(source, start, stop))
             room -= stop - start
             start = stop
-        if track.sequential and track.num_frames > limit:
+        if source.sequential and len(source) > limit:
             room = 0
     return shards
 
 
 def jobs(shards: Sequence[PlannedShard]) -> list[list[PlannedShard]]:
-    """Returns shards in groups that can be made at the same time."""
-    found: list[list[PlannedShard]] = []
+    """Returns the shards in groups that can be written at the same time."""
+    groups: list[list[PlannedShard]] = []
     for shard in shards:
-        first = shard.pieces[0]
-        goes_on = (
-            found
-            and first.track.sequential
-            and found[-1][-1].pieces[-1].track is first.track
-        )
-        if goes_on:
-            found[-1].append(shard)
+        source = shard.pieces[0].source
+        if groups and source.sequential and groups[-1][-1].pieces[-1].source is source:
+            groups[-1].append(shard)
         else:
-            found.append([shard])
-    return found
+            groups.append([shard])
+    return groups

@@ -1,8 +1,8 @@
-"""Recordings of a prepared folder: frames are decoded when they are asked for.
+"""Recordings of a prepared folder, decoded on demand.
 
-A stored array stands for `[n h w ...]` of a recording as a memory map would: indexing
-it reads and decodes just the frames named. Nothing is kept in memory, and what travels
-to a worker process is where the frames lie.
+A stored array represents `[n h w ...]` of a recording as a memory map would: indexing
+reads and decodes only the requested frames. Nothing is kept in memory, and pickling an
+array for a worker process sends only its location.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from absl import logging
 from mdm_jax.files.errors import DataError
 from mdm_jax.prepared import layout, records
 from mdm_jax.recording.arrays import Recording
-from mdm_jax.sources.source import runs
+from mdm_jax.sources import source as source_lib
 
 
 class Parts(NamedTuple):
-    """What to train on, and what never to."""
+    """The recordings for training, and those held out from it."""
 
     train: list[Recording]
     held_out: list[Recording]
@@ -35,14 +35,14 @@ def open_parts(
     """Returns the recordings of the prepared folder that `config.dataset` names.
 
     Args:
-        dataset: `path`, `size`, `crop`, `split`, `held_out` and `with_truth`; size must
-            be what was built, and so must crop, split and held_out where they are set.
-        held_out: which part to hold out, `test` or `validation`, if it was built.
-        labelled_only: leave out frames without instance labels, where some have them.
+        dataset: `path`, `size`, `crop`, `split`, `held_out` and `with_truth`; `size`
+            must be that of the build, and so must the others where they are set.
+        held_out: the part to hold out, `test` or `validation`, if it was built.
+        labelled_only: leave out frames without instance labels, if others have labels.
 
     Raises:
         DataError: there is no finished data set, or a shard is missing or cut off.
-        ValueError: the config asks for something else than was built.
+        ValueError: the config does not fit the build.
     """
     if not dataset.path:
         raise ValueError(
@@ -54,120 +54,103 @@ def open_parts(
     layout.check_shards(folder, index)
     _check_options(folder, index, dataset)
     stored = Records(folder, index.shards)
-    train, held = (_stretches(index, part) for part in (layout.TRAIN, held_out))
+    train, test = index.of_part(layout.TRAIN), index.of_part(held_out)
     if labelled_only:
         labelled = _labelled(index, train)
-        # Without any, whoever needs them says so, and what else may be done.
-        train, held = (labelled, _labelled(index, held)) if labelled else (train, [])
-    found = Parts(
-        *(
-            [
-                _recording(index, one, stored, with_truth=dataset.with_truth)
-                for one in stretches
-            ]
-            for stretches in (train, held)
-        )
-    )
-    for title, part in zip(("to train on", "held out"), found, strict=True):
-        logging.info(
-            "%s, %s: %d recordings, %d frames",
-            folder,
-            title,
-            len(part),
-            sum(map(len, part)),
-        )
-    return found
+        # Without any labels, the caller reports the problem.
+        train, test = (labelled, _labelled(index, test)) if labelled else (train, [])
+
+    def recordings(entries: list[layout.Entry], title: str) -> list[Recording]:
+        frames = sum(entry.num_frames for entry in entries)
+        message = "%s, %s: %d recordings, %d frames"
+        logging.info(message, folder, title, len(entries), frames)
+        truth = dataset.with_truth
+        return [_recording(index, one, stored, with_truth=truth) for one in entries]
+
+    return Parts(recordings(train, "for training"), recordings(test, "held out"))
 
 
 def _check_options(
     folder: pathlib.Path, index: layout.Index, dataset: ml_collections.ConfigDict
 ) -> None:
-    wanted = {
+    options = {
         "size": (tuple(dataset.size), index.size),
         "crop": (tuple(dataset.crop), index.crop),
         "split": (dataset.split, index.split),
         "held_out": (dataset.held_out, index.held_out),
     }
-    for name, (asked, built) in wanted.items():
-        # A config may leave the others open.
-        if asked != built and (name == "size" or any(asked)):
+    for name, (requested, built) in options.items():
+        # All but the size may be left empty in a config.
+        if requested != built and (name == "size" or any(requested)):
             raise ValueError(
                 f"{folder} was built with {name}={built!r}, config.dataset.{name} is"
-                f" {asked!r}: change it, or build another with --{name}"
+                f" {requested!r}: change it, or build another with --{name}"
             )
     if dataset.masks:
         raise ValueError(
-            "config.dataset.masks: a prepared data set has the instance labels it was"
-            " built with; build another with --masks, or read the raw data set in place"
+            "config.dataset.masks: a prepared data set has the instance labels of its"
+            " build; build another with --masks, or read the raw data set in place"
         )
 
 
-def _stretches(index: layout.Index, part: str) -> list[layout.Stretch]:
-    return [one for one in index.stretches if one.part == part]
-
-
 def _labelled(
-    index: layout.Index, stretches: Sequence[layout.Stretch]
-) -> list[layout.Stretch]:
+    index: layout.Index, entries: Sequence[layout.Entry]
+) -> list[layout.Entry]:
     """Returns the runs of at least two frames that have instance labels."""
-    kept = []
-    for one in stretches:
-        rows = index.labelled[one.start : one.start + one.num_frames]
-        frames = np.flatnonzero(rows).tolist()
-        for run in runs(frames) if frames else []:
-            count = run.stop - run.start
-            if count == len(rows):
-                kept.append(one)
+    labelled = []
+    for entry in entries:
+        frames = np.flatnonzero(index.labelled[entry.rows]).tolist()
+        for run in source_lib.runs(frames) if frames else []:
+            first, count = frames[run.start], run.stop - run.start
+            if count == entry.num_frames:
+                labelled.append(entry)
             elif count > 1:
-                first = frames[run.start]
-                kept.append(
-                    dataclasses.replace(
-                        one,
-                        name=f"{one.name}/{first}",
-                        start=one.start + first,
-                        num_frames=count,
-                    )
+                name, start = f"{entry.name}/{first}", entry.start + first
+                part = dataclasses.replace(
+                    entry, name=name, start=start, num_frames=count
                 )
-    return kept
+                labelled.append(part)
+    return labelled
 
 
 def _recording(
-    index: layout.Index, one: layout.Stretch, stored: Records, *, with_truth: bool
+    index: layout.Index, entry: layout.Entry, stored: Records, *, with_truth: bool
 ) -> Recording:
-    place = slice(one.start, one.start + one.num_frames)
-
     def array(feature: str, dtype: type, *channels: int) -> Any:
-        shape = (one.num_frames, *index.size, *channels)
-        return StoredArray(stored, feature, one.start, shape, np.dtype(dtype))
+        shape = (entry.num_frames, *index.size, *channels)
+        return StoredArray(stored, feature, entry.start, shape, np.dtype(dtype))
 
-    has_labels = "instance_labels" in one.has and bool(index.labelled[place].all())
+    known = set(entry.has)
+    if not with_truth:
+        known -= {"depth", "world_from_camera"}
+    if not index.labelled[entry.rows].all():
+        known -= {"instance_labels"}
+    matrix, poses = entry.intrinsics, index.world_from_camera[entry.rows]
     return Recording(
-        one.name,
+        entry.name,
         array("image", np.uint8, 3),
-        intrinsics=None
-        if one.intrinsics is None
-        else np.array(one.intrinsics, np.float32),
-        depth=array("depth", np.float32) if with_truth and "depth" in one.has else None,
-        world_from_camera=index.world_from_camera[place]
-        if with_truth and "world_from_camera" in one.has
+        intrinsics=None if matrix is None else np.array(matrix, np.float32),
+        depth=array("depth", np.float32) if "depth" in known else None,
+        world_from_camera=poses if "world_from_camera" in known else None,
+        instance_labels=array("instance_labels", np.uint8)
+        if "instance_labels" in known
         else None,
-        instance_labels=array("instance_labels", np.uint8) if has_labels else None,
-        changes=layout.changes(index, one),
+        changes=layout.changes(index, entry),
     )
 
 
 class Records:
-    """The records of a folder by number. Files are opened when they are first read."""
+    """The records of a folder by number; shards are opened at their first use."""
 
     def __init__(self, folder: pathlib.Path, shards: Sequence[layout.Shard]):
-        """Makes the records of shards, in their order."""
+        """Opens the records of shards, in their order."""
         # Comes with Grain, but not on Windows.
         from array_record.python import array_record_data_source
 
         self._folder = folder
         self._shards = tuple(shards)
         self._ends = np.cumsum([shard.num_frames for shard in self._shards])
-        # Counts are told, so that opening a thousand files can wait.
+        # With the counts given, no shard is opened yet.
         self._source = array_record_data_source.ArrayRecordDataSource(
             [f"{folder / shard.file}[0:{shard.num_frames}]" for shard in self._shards]
         )
@@ -197,7 +180,7 @@ class Records:
 
 
 class StoredArray:
-    """Stands for `[n h w ...]`; holds where it lies and decodes what is asked for."""
+    """An array `[n h w ...]` in records, decoded when it is indexed."""
 
     def __init__(
         self,
@@ -207,7 +190,7 @@ class StoredArray:
         shape: tuple[int, ...],
         dtype: np.dtype,
     ):
-        """Makes the array of a feature of consecutive records.
+        """Describes the array of a feature of consecutive records.
 
         Args:
             stored: all records.
@@ -224,31 +207,31 @@ class StoredArray:
 
     @property
     def ndim(self) -> int:
-        """How many axes there are."""
+        """Number of axes."""
         return len(self.shape)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        """Returns a frame, or the frames of a slice or of a list of numbers, decoded."""
+        """Returns a decoded frame, or the frames of a slice or list of indices."""
         if isinstance(key, slice):
             numbers = range(*key.indices(len(self)))
         elif np.ndim(key) == 0:
             return self._frame(range(len(self))[key])
         else:
             numbers = [range(len(self))[number] for number in key]
-        found = np.empty((len(numbers), *self.shape[1:]), self.dtype)
-        for place, number in enumerate(numbers):
-            found[place] = self._frame(number)
-        return found
+        frames = np.empty((len(numbers), *self.shape[1:]), self.dtype)
+        for row, number in enumerate(numbers):
+            frames[row] = self._frame(number)
+        return frames
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self._frame(number) for number in range(len(self)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
-            raise ValueError("frames that are stored encoded have to be copied")
+            raise ValueError("encoded frames cannot be read without a copy")
         return self[:] if dtype is None else self[:].astype(dtype)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Records: one frame as a `tf.train.Example`, to TFDS's rules.
+"""Records: a frame as a `tf.train.Example` in the encoding of TFDS.
 
 | feature             | content                                                        |
 |---------------------|----------------------------------------------------------------|
@@ -11,9 +11,9 @@
 | `depth`             | float32 `[h w]`, camera z in metres, 0 where unknown; deflated |
 | `instance_labels`   | uint8 `[h w 1]`, 0 for background; PNG                         |
 
-The last four are there if the source has them for any drive; NaN or 0 stands for what
-single drives lack. TFDS writes records; they are read here, where only image, depth and
-labels are needed: TFDS's own decoding takes longer than the JPEG.
+A data set has the last four if they are known for any recording; NaN or 0 marks what is
+unknown for others. TFDS encodes records. This module decodes them, because the decoder
+of TFDS takes longer than that of the JPEG; it only needs image, depth and labels.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from mdm_jax.sources import protobuf_wire
 
 OPTIONAL = ("timestamp", "world_from_camera", "depth", "instance_labels")
 IMAGE_FORMATS = ("jpeg", "png")
-# Colours of frames are compared, so their chroma is kept at full resolution: at 128x416
-# that is 2.3 grey levels off the original on average, and 3.0 with halved chroma.
+# The photometric loss compares colours, so the chroma keeps its full resolution: at
+# 128x416 the mean error is 2.3 grey levels, and 3.0 with halved chroma.
 _JPEG = (
     *(cv2.IMWRITE_JPEG_QUALITY, 95),
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
@@ -49,7 +49,7 @@ def features(size: tuple[int, int], image_format: str, optional: Sequence[str]) 
         ImportError: TFDS is not installed.
     """
     tfds = import_tfds()
-    # Examples have no float64: without this encoding TFDS would round to float32.
+    # Examples have no float64; by default TFDS would round to float32.
     exact = {"dtype": np.float64, "encoding": "bytes"}
     known = {
         "timestamp": tfds.features.Tensor(shape=(), **exact),
@@ -73,9 +73,9 @@ def features(size: tuple[int, int], image_format: str, optional: Sequence[str]) 
 def encoder(
     size: tuple[int, int], image_format: str, optional: Sequence[str]
 ) -> Callable[[dict[str, Any]], bytes]:
-    """Returns what turns the features of a frame, images as arrays, into a record.
+    """Returns a function that encodes the features of a frame, images as arrays.
 
-    The same frame gives the same bytes.
+    It is deterministic: the same frame gives the same bytes.
     """
     connector = features(size, image_format, optional)
     import_tfds()
@@ -88,7 +88,7 @@ def encoder(
         if "instance_labels" in frame:
             frame["instance_labels"] = encode_image(frame["instance_labels"], "png")
         example = serializer.get_tf_example(connector.encode_example(frame))
-        # Features are a map, whose order is arbitrary otherwise.
+        # Otherwise the order of the features, a map, is arbitrary.
         return example.SerializeToString(deterministic=True)
 
     return encode
@@ -98,7 +98,7 @@ def import_tfds() -> Any:
     """Returns the module `tensorflow_datasets`; it does not load TensorFlow.
 
     Raises:
-        ImportError: it is not installed; names the extra.
+        ImportError: it is not installed.
     """
     try:
         import tensorflow_datasets
@@ -124,7 +124,7 @@ def decode(record: bytes, feature: str) -> np.ndarray:
     """Returns `image`, `depth` or `instance_labels` of a record.
 
     Raises:
-        ValueError: it is not there, or damaged.
+        ValueError: it is missing or damaged.
     """
     content = _bytes_feature(record, feature.encode())
     if feature == "depth":
@@ -143,12 +143,12 @@ def decode(record: bytes, feature: str) -> np.ndarray:
 
 
 def _bytes_feature(record: bytes, name: bytes) -> memoryview:
-    """Returns the one byte string of a feature.
+    """Returns the byte string of a feature.
 
-    An example is `features (1) { feature (1): map { key (1), value (2) } }`, a value of
-    this kind `bytes_list (1) { value (1) }`.
+    An example is `features (1) { feature (1): map { key (1), value (2) } }`, and such a
+    value is `bytes_list (1) { value (1) }`.
     """
-    # Fields are read one after the other, and only up to the one that is wanted.
+    # Fields are parsed lazily, up to the one that is needed.
     for number, entry in protobuf_wire.fields(_first(memoryview(record), 1)):
         if number == 1 and not isinstance(entry, int) and _first(entry, 1) == name:
             return _first(_first(_first(entry, 2), 1), 1)
@@ -156,7 +156,7 @@ def _bytes_feature(record: bytes, name: bytes) -> memoryview:
 
 
 def _first(message: memoryview, wanted: int) -> memoryview:
-    """Returns the first message, text or byte string of a number."""
+    """Returns the first message, text or byte string with a field number."""
     for number, value in protobuf_wire.fields(message):
         if number == wanted and not isinstance(value, int):
             return value

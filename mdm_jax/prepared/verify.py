@@ -1,4 +1,4 @@
-"""Verification: every record of a prepared folder is read back and looked at."""
+"""Verification of a prepared folder: every record is read and checked."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from mdm_jax.recording.arrays import Recording
 
 
 def verify(path: str | os.PathLike[str], *, num_processes: int = 1) -> str:
-    """Returns one line that says what was checked.
+    """Checks a prepared folder, and returns a line that says so.
 
-    Shards have their length and SHA-256, all frames decode to the stated size, depth
-    is finite and not negative, intrinsics and poses are valid, and TFDS opens the
-    folder, where it is installed, and counts as many frames.
+    Shards have their size and SHA-256, all frames decode to the stated size, depth is
+    finite and not negative, intrinsics and poses are valid, and TFDS, where it is
+    installed, opens the folder and counts the same frames.
 
     Raises:
-        DataError: something is wrong; it names the shard or file.
+        DataError: a check failed; it names the file.
     """
     folder = layout.find(path)
     index = layout.read_index(folder)
     layout.check_shards(folder, index)
     features = ["image"]
     for name in ("depth", "instance_labels"):
-        features += [name] * any(name in one.has for one in index.stretches)
+        features += [name] * any(name in entry.has for entry in index.entries)
     workers.run(
         functools.partial(_check_shard, folder, index.size, features),
         index.shards,
@@ -38,12 +38,12 @@ def verify(path: str | os.PathLike[str], *, num_processes: int = 1) -> str:
         total=len(index.timestamp),
         title="verifying",
     )
-    for one in index.stretches:
-        _check_numbers(folder, index, one)
+    for entry in index.entries:
+        _check_numbers(folder, index, entry)
     opened = _check_tfds(folder, index)
     return (
         f"{folder}: {len(index.timestamp)} frames in {len(index.shards)} shards and"
-        f" {len(index.stretches)} recordings are as they were written{opened}"
+        f" {len(index.entries)} recordings are as they were written{opened}"
     )
 
 
@@ -58,7 +58,7 @@ def _check_shard(
     if fingerprint.content_digest(path) != shard.sha256:
         raise DataError(
             path,
-            "its content has changed since it was written (other SHA-256): copy it"
+            "its content has changed since it was written (another SHA-256): copy it"
             " again, or delete the folder and build it again",
         )
     stored = reading.Records(folder, [shard])
@@ -66,29 +66,28 @@ def _check_shard(
         tick()
         for feature in features:
             values = stored.decoded(number, feature)
-            wanted = math.prod(size) * (3 if feature == "image" else 1)
-            good = values.size == wanted
+            expected = math.prod(size) * (3 if feature == "image" else 1)
+            valid = values.size == expected
             if feature == "depth":
-                good &= bool(np.isfinite(values).all() and (values >= 0).all())
-            if not good:
+                valid &= bool(np.isfinite(values).all() and (values >= 0).all())
+            if not valid:
                 raise DataError(
                     path,
-                    f"{feature} of record {number} is not of {size[1]} x {size[0]}"
-                    " pixels, or not a depth",
+                    f"{feature} of record {number} does not have {size[1]} x {size[0]}"
+                    " (width x height) valid pixels",
                 )
 
 
 def _check_numbers(
-    folder: pathlib.Path, index: layout.Index, one: layout.Stretch
+    folder: pathlib.Path, index: layout.Index, entry: layout.Entry
 ) -> None:
-    place = slice(one.start, one.start + one.num_frames)
-    poses = index.world_from_camera[place]
+    poses, matrix = index.world_from_camera[entry.rows], entry.intrinsics
     try:
         Recording(
-            one.name,
-            np.broadcast_to(np.uint8(0), (one.num_frames, *index.size, 3)),
-            intrinsics=None if one.intrinsics is None else np.array(one.intrinsics),
-            world_from_camera=poses if "world_from_camera" in one.has else None,
+            entry.name,
+            np.broadcast_to(np.uint8(0), (entry.num_frames, *index.size, 3)),
+            intrinsics=None if matrix is None else np.array(matrix),
+            world_from_camera=poses if "world_from_camera" in entry.has else None,
         )
     except ValueError as error:
         raise DataError(folder / layout.RECORDINGS, str(error)) from error
@@ -98,14 +97,14 @@ def _check_tfds(folder: pathlib.Path, index: layout.Index) -> str:
     try:
         tfds = records.import_tfds()
     except ImportError:
-        return " (TFDS is not installed and was not asked)"
+        return " (without TFDS, which is not installed)"
     splits = tfds.builder_from_directory(str(folder)).info.splits
-    for part, found in splits.items():
-        count = sum(one.num_frames for one in index.stretches if one.part == part)
-        if found.num_examples != count:
+    for part, split in splits.items():
+        count = sum(entry.num_frames for entry in index.of_part(part))
+        if split.num_examples != count:
             raise DataError(
                 folder / layout.INFO,
                 f"expected {count} frames in the split {part}, got"
-                f" {found.num_examples}",
+                f" {split.num_examples}",
             )
     return ""

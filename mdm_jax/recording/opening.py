@@ -192,17 +192,14 @@ class _Opening:
         masks: MaskSet | None,
     ) -> list[Recording]:
         # What is small and may be wrong comes before hours of decoding.
-        poses = self.source.world_from_camera() if with_poses else None
-        if poses is not None:
-            # Only motion matters, and kilometres do not fit in float32.
-            poses = poses - np.pad(poses[0, :3, 3:], ((0, 1), (3, 0)))[None]
+        poses = poses_from_start(self.source) if with_poses else None
         self.source.timestamps()
         if masks is not None:
             _check_masks(self.source, masks)
         frames = self._frames()
         self.source = self.source.counted(len(frames))
         readable = self._readable(frames)
-        depth = self._depth(frames) if with_depth and self._has_points() else None
+        depth = self._depth(frames) if with_depth and has_points(self.source) else None
         labels, labelled = None, np.zeros(len(frames), bool)
         if masks is not None:
             labels, labelled = self._labels_of(masks, frames), ~labelled
@@ -232,14 +229,7 @@ class _Opening:
     def _frames(self) -> np.memmap:
         """Returns uint8 `[n h w 3]`; broken images are black when skipping."""
         source = self.source
-        files = [
-            path for path in dict.fromkeys(source.files) if file_content.exists(path)
-        ]
-        if not files:
-            raise DataError(
-                source.files[0],
-                f"none of the {len(source)} images of {source.name} is there",
-            )
+        files = image_files(source)
         key = fingerprint.digest(
             _VERSION,
             fingerprint.file_identities((*files, *source.calibration_files())),
@@ -269,13 +259,6 @@ class _Opening:
                     continue
             readable.append(index)
         return readable
-
-    def _has_points(self) -> bool:
-        """Returns whether the source has known depth, judging by its first frame."""
-        try:
-            return self.source.points(0) is not None
-        except DataError:
-            return True  # It has it, but that of this frame is broken.
 
     def _depth(self, frames: np.memmap) -> np.memmap:
         """Returns float32 `[n h w]`; broken depth is 0, unknown, and counted."""
@@ -328,6 +311,40 @@ class _Opening:
             name=self.source.name,
             view=self.view.labels,
         )
+
+
+def image_files(source: Source) -> list[pathlib.Path]:
+    """Returns the image files of a source that exist.
+
+    Raises:
+        DataError: there are none.
+    """
+    files = [path for path in dict.fromkeys(source.files) if file_content.exists(path)]
+    if not files:
+        raise DataError(
+            source.files[0],
+            f"none of the {len(source)} images of {source.name} is there",
+        )
+    return files
+
+
+def poses_from_start(source: Source) -> np.ndarray | None:
+    """Returns `world_from_camera` with the world's origin at the first camera.
+
+    Only motion matters, and coordinates of many kilometres are imprecise in float32.
+    """
+    poses = source.world_from_camera()
+    if poses is None:
+        return None
+    return poses - np.pad(poses[0, :3, 3:], ((0, 1), (3, 0)))[None]
+
+
+def has_points(source: Source) -> bool:
+    """Returns whether a source has known depth, judging by its first frame."""
+    try:
+        return source.points(0) is not None
+    except DataError:
+        return True  # There is depth, but that of this frame is broken.
 
 
 def _part(maps: np.memmap, indices: Sequence[int]) -> np.ndarray:
