@@ -28,7 +28,7 @@ LAYERS = (
     ("prediction",),
     ("train",),
     ("run",),
-    ("main", "evaluate", "predict", "export", "annotate"),
+    ("main", "evaluate", "predict", "export", "annotate", "prepare"),
 )
 LAYER_OF = {unit: index for index, units in enumerate(LAYERS) for unit in units}
 # Losses and input pipeline stand on geometry alone.

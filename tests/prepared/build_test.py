@@ -171,7 +171,7 @@ def test_a_broken_file_stops_a_build_and_finished_shards_are_kept(
         prepare("kitti_raw", root)
     (shard,) = (tmp_path / "prepared").rglob("*.array_record-00000-of-*")
     written = shard.stat().st_mtime_ns
-    assert not list((tmp_path / "prepared").rglob("*.part"))
+    assert not list((tmp_path / "prepared").rglob(".*.part*"))
     with pytest.raises(sources.DataError, match=broken.name):
         prepare("kitti_raw", root)
     assert shard.stat().st_mtime_ns == written
@@ -322,11 +322,11 @@ def test_a_full_disk_is_named():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "kitti"}, "NAME must be one of video, cityscapes.*got kitti"),
+        ({"name": "kitti"}, "NAME must be one of video, cityscapes.*got 'kitti'"),
         ({"size": (16, 64)}, "size is HEIGHTxWIDTH, at least 32"),
-        ({"image_format": "webp"}, "jpeg or png, got 'webp'"),
+        ({"image_format": "webp"}, "jpeg, png; got 'webp'"),
         ({"frames_per_shard": 0}, "at least 1, got 0"),
-        ({"evaluation_split": "val"}, "test, validation or empty, got 'val'"),
+        ({"evaluation_split": "val"}, "test, validation, empty; got 'val'"),
         ({"held_out": "list.txt"}, "evaluation_split"),
         ({"source": ""}, "source is missing"),
     ],

@@ -197,7 +197,7 @@ def test_training_on_labels_takes_runs_of_frames_that_have_them(folder):
     index = layout.read_index(folder)
     labelled = np.array([0, 1, 1, 0, 1, 1, 1, 1], bool)  # 5 frames, then 3
     index = dataclasses.replace(index, labelled=labelled)
-    kept = reading._labelled(index, index.stretches)
+    kept = reading._labelled(index, index.entries)
     found = [(one.name, one.start, one.num_frames) for one in kept]
     assert found == [("first/1", 1, 2), ("second", 5, 3)]
 
