@@ -16,7 +16,7 @@ import pytest
 
 from mdm_jax import methods
 from mdm_jax.evaluation import protocols, trajectory_files
-from mdm_jax.run import run_evaluation
+from mdm_jax.run import evaluate_run
 from mdm_jax.structs import batch_from_arrays
 from mdm_jax.train import checkpoint, preflight
 
@@ -58,7 +58,9 @@ def test_depth_files_are_evaluated_and_reported(tmp_path):
         f"--output={tmp_path}/out",
     )
     assert done.returncode == 0, done.stderr
-    assert "Abs Rel" in done.stdout and "1 images have no true depth" in done.stderr
+    assert (
+        "Abs Rel" in done.stdout and "1 images have no valid true depth" in done.stderr
+    )
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["depth/num_images"] == 4 and metrics["depth/num_skipped"] == 1
     assert 0.05 < metrics["depth/abs_rel"] < 0.15 < metrics["depth_unscaled/abs_rel"]
@@ -194,12 +196,12 @@ def test_only_the_trajectories_of_the_last_evaluation_are_kept(
             trajectory_files.write_kitti(folder / kind / f"{name}.txt", poses)
         return folder / "predicted", folder / "true"
 
-    monkeypatch.setattr(run_evaluation, "open_run", lambda *_, **__: None)
-    monkeypatch.setattr(run_evaluation, "write_trajectories", write_trajectories)
+    monkeypatch.setattr(evaluate_run, "open_run", lambda *_, **__: None)
+    monkeypatch.setattr(evaluate_run, "write_trajectories", write_trajectories)
     evaluate, values = import_command("evaluate")
     values(["evaluate", "--workdir=any", f"--output={tmp_path}"])
     while drives:
-        evaluate.evaluate_odometry(protocols.get("kitti_odometry_snippets"))
+        evaluate.evaluate(protocols.get("kitti_odometry_snippets"))
         kept = [path.stem for path in (tmp_path / "trajectories").glob("*.txt")]
         assert sorted(kept) == drives.pop(0)
 

@@ -1,9 +1,9 @@
-"""Bringing a predicted trajectory onto the true one: scale, rigid or similarity.
+"""Alignment of a predicted trajectory to the true one: scale, rigid or similarity.
 
-Positions are `[n 3]`, in any unit of the prediction and in metres of the truth. The
-equation numbers are those of Umeyama, Least-squares estimation of transformation
-parameters between two point patterns, IEEE PAMI 13(4), 1991; x is the prediction, y the
-truth, and `y ~ c R x + t`.
+Positions are `[n 3]`, in any unit for the prediction and in metres for the truth. Equation
+numbers refer to Umeyama, Least-squares estimation of transformation parameters between
+two point patterns, IEEE PAMI 13(4), 1991; x is the prediction, y the truth, and
+`y ~ c R x + t`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
-# What the published evaluators call them, in the order of their freedom.
+# As published evaluators name them.
 KINDS = ("none", "scale", "similarity_scale", "rigid", "similarity")
 
 
@@ -26,9 +26,9 @@ class Similarity:
     scale: float
 
     def apply(self, poses: Float[np.ndarray, "n 4 4"]) -> Float[np.ndarray, "n 4 4"]:
-        """Returns `world_from_camera` poses in the world, and the unit, of the truth.
+        """Returns `world_from_camera` poses in the world and the unit of the truth.
 
-        The camera axes are turned and the positions mapped; rotations stay rotations.
+        Camera axes are rotated and positions mapped; rotations stay rotations.
         """
         result = np.array(poses, np.float64)
         result[:, :3, :3] = self.rotation @ result[:, :3, :3]
@@ -44,32 +44,32 @@ def align(
 
     Args:
         predicted: positions.
-        true: positions at the same moments, metres.
-        kind: `none`: the identity. `scale`: one least-squares factor about the origin,
-            for trajectories that start there. `rigid` (6 degrees of freedom) and
-            `similarity` (7): Umeyama's. `similarity_scale`: only the scale of the
-            similarity.
+        true: positions at the same times, metres.
+        kind: `none`, the identity; `scale`, one least-squares factor about the origin,
+            for trajectories that start there; `rigid` (6 degrees of freedom) or
+            `similarity` (7), Umeyama's solutions; `similarity_scale`, only the scale of
+            the similarity.
 
     Raises:
-        ValueError: an unknown kind, or a scale is asked for and all predicted
-            positions are equal.
+        ValueError: the kind is unknown, or it needs a scale and all predicted positions
+            are equal.
     """
-    if kind == "none":
-        return Similarity(np.eye(3), np.zeros(3), 1.0)
-    if kind == "scale":
-        return Similarity(np.eye(3), np.zeros(3), least_squares_scale(predicted, true))
+    scale = 1.0
     if kind in ("rigid", "similarity"):
         return umeyama(predicted, true, with_scale=kind == "similarity")
-    if kind == "similarity_scale":
+    if kind == "scale":
+        scale = least_squares_scale(predicted, true)
+    elif kind == "similarity_scale":
         scale = umeyama(predicted, true, with_scale=True).scale
-        return Similarity(np.eye(3), np.zeros(3), scale)
-    raise ValueError(f"alignment must be one of {', '.join(KINDS)}, got {kind!r}")
+    elif kind != "none":
+        raise ValueError(f"alignment must be one of {', '.join(KINDS)}, got {kind!r}")
+    return Similarity(np.eye(3), np.zeros(3), scale)
 
 
 def least_squares_scale(
     predicted: Float[np.ndarray, "n 3"], true: Float[np.ndarray, "n 3"]
 ) -> float:
-    """Returns the factor s that makes the sum of `|s x - y|^2` least.
+    """Returns the factor s that minimises the sum of `|s x - y|^2`.
 
     Raises:
         ValueError: all predicted positions are at the origin.
@@ -86,10 +86,10 @@ def umeyama(
     *,
     with_scale: bool,
 ) -> Similarity:
-    """Returns the rotation, translation and scale that make `|y - (c R x + t)|^2` least.
+    """Returns the rotation, translation and scale that minimise `|y - (c R x + t)|^2`.
 
-    On a straight line the turn about that line is arbitrary; the distances to the truth
-    and all relative poses do not depend on it.
+    For positions on a straight line, the rotation about it is arbitrary. Distances to
+    the truth and relative poses do not depend on it.
 
     Args:
         predicted: x.
@@ -97,7 +97,7 @@ def umeyama(
         with_scale: False to keep the prediction's unit, `c = 1`.
 
     Raises:
-        ValueError: `with_scale` and all predicted positions are equal.
+        ValueError: with scale, and all predicted positions are equal.
     """
     mean_x = predicted.mean(axis=0)  # eq. 34
     mean_y = true.mean(axis=0)  # eq. 35

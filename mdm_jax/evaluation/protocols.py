@@ -1,8 +1,8 @@
-"""The published evaluation protocols by name, with every detail that moves a digit.
+"""The published evaluation protocols by name, with every detail that changes a digit.
 
-A protocol is a value: what of the truth counts, how a prediction is brought to its size
-and scale, and how images are averaged. `source` is the script or paper whose numbers
-come out. Changing a field makes another protocol; reports then say which.
+A protocol states which true values count, how a prediction is resized and scaled, and
+how images are averaged. `source` names the script or paper whose numbers it reproduces.
+A protocol with a changed field is another protocol, and reports say so.
 """
 
 from __future__ import annotations
@@ -14,22 +14,18 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from mdm_jax.evaluation import alignment, odometry_metrics
+from mdm_jax.evaluation import alignment
+from mdm_jax.evaluation.measures import odometry_metrics
 
-# How images are resized, and what a field may be.
-INTERPOLATIONS = ("bilinear", "bilinear_corners", "nearest")
 SCALINGS = ("per_image", "global", "none")
 
-# A whole number is a pixel; a fraction is a share of the side, cut to a whole pixel.
+# An integer is a pixel; a fraction is a share of the side, truncated to a pixel.
 Edge = int | float | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-    """A part of an image, from `top` and `left` up to, not including, the others.
-
-    None as `bottom` or `right` is the end of the image.
-    """
+    """A part of an image; `bottom` and `right` are excluded, None is the image's end."""
 
     top: Edge = 0
     bottom: Edge = None
@@ -38,14 +34,27 @@ class Box:
 
     def slices(self, size: tuple[int, int]) -> tuple[slice, slice]:
         """Returns rows and columns in an image of (height, width)."""
-        height, width = size
-        rows = slice(_pixel(self.top, height), _pixel(self.bottom, height))
-        return rows, slice(_pixel(self.left, width), _pixel(self.right, width))
+
+        def pixel(edge: Edge, side: int) -> int:
+            if edge is None:
+                return side
+            return edge if isinstance(edge, int) else int(edge * side)
+
+        rows, columns = (self.top, self.bottom), (self.left, self.right)
+        y0, y1 = (pixel(edge, size[0]) for edge in rows)
+        x0, x1 = (pixel(edge, size[1]) for edge in columns)
+        return slice(y0, y1), slice(x0, x1)
 
     def text(self) -> str:
         """Returns e.g. `rows 256:, columns 192:1856`, or `all`."""
+
+        def text(edge: Edge) -> str:
+            if isinstance(edge, float):
+                return f"{edge:.4g}"
+            return "" if edge is None else str(edge)
+
         parts = [
-            f"{name} {_text(first)}:{_text(last)}"
+            f"{name} {text(first)}:{text(last)}"
             for name, first, last in (
                 ("rows", self.top, self.bottom),
                 ("columns", self.left, self.right),
@@ -55,6 +64,12 @@ class Box:
         return ", ".join(parts) or "all"
 
 
+def _check(protocol: object, field: str, allowed: Sequence[str]):
+    value = getattr(protocol, field)
+    if value not in allowed:
+        raise ValueError(f"{field} must be one of {', '.join(allowed)}, got {value!r}")
+
+
 @dataclasses.dataclass(frozen=True)
 class DepthProtocol:
     """How depth is measured.
@@ -62,25 +77,26 @@ class DepthProtocol:
     Attributes:
         name: on the command line.
         source: of the details.
-        num_images: of the test set; None where it has no fixed number.
-        truth_size: (height, width) that the boxes belong to; None for any size.
-        view: the part of the truth that the predicted image shows. The prediction is
-            resized to this part, not to all of it.
+        num_images: size of the test set; None if it varies.
+        truth_size: (height, width) that the boxes refer to; None for any size.
+        view: the part of the truth that the predicted image shows, to whose size the
+            prediction is resized.
         crop: the part of the view that is measured.
-        min_truth: true depth counts above it, metres.
-        max_truth: true depth counts below it, metres: the cap.
-        min_clip: scaled predictions are raised to it, metres.
-        max_clip: scaled predictions are lowered to it, metres.
-        resized: `depth` or `disparity`, what is interpolated.
-        interpolation: one of `INTERPOLATIONS`: between pixel centres, between the
-            centres of the corner pixels, or none.
-        median: `mean` of the two middle values of an even number, as `np.median`, or
-            the `lower` of them, as `torch.median`.
-        scaling: by the ratio of medians, `per_image`; `global`, by the median of these
+        min_truth: smaller true depth is ignored, metres.
+        max_truth: larger true depth is ignored, metres: the cap.
+        min_clip: lower limit that scaled predictions are clipped to, metres.
+        max_clip: upper limit, metres.
+        resized: whether `depth` or `disparity` is interpolated.
+        interpolation: `bilinear`, where both images cover the same area;
+            `bilinear_corners`, where the centres of their corner pixels coincide; or
+            `nearest`.
+        median: of an even number of values, the `mean` of the two in the middle, as
+            `np.median`, or the `lower` one, as `torch.median`.
+        scaling: `per_image`, by the ratio of medians; `global`, by the median of these
             ratios; or `none`.
-        averaging: over `images`, or over the `pixels` of all of them.
-        log10: whether RMSE log is in decimal logarithms.
-        square_pixels: whether the shape of the truth is that of the image.
+        averaging: over `images`, or over the `pixels` of all images.
+        log10: whether RMSE log uses decimal logarithms.
+        square_pixels: whether truth and image have the same aspect ratio.
     """
 
     name: str
@@ -102,39 +118,31 @@ class DepthProtocol:
     square_pixels: bool = True
 
     def __post_init__(self):
-        for field, known in (
-            ("resized", ("depth", "disparity")),
-            ("interpolation", INTERPOLATIONS),
-            ("median", ("mean", "lower")),
-            ("scaling", SCALINGS),
-            ("averaging", ("images", "pixels")),
-        ):
-            if getattr(self, field) not in known:
-                raise ValueError(
-                    f"{field} must be one of {', '.join(known)}, got"
-                    f" {getattr(self, field)!r}"
-                )
+        _check(self, "resized", ("depth", "disparity"))
+        _check(self, "interpolation", ("bilinear", "bilinear_corners", "nearest"))
+        _check(self, "median", ("mean", "lower"))
+        _check(self, "scaling", SCALINGS)
+        _check(self, "averaging", ("images", "pixels"))
 
     def settings(self) -> dict[str, str]:
         """Returns every detail in words, for tables."""
-        images = "any" if self.num_images is None else str(self.num_images)
         size = "any" if self.truth_size is None else "{}x{}".format(*self.truth_size)
         return {
-            "images": images,
-            "true size": size,
+            "images": str(self.num_images or "any"),
+            "size of the truth": size,
             "true depth [m]": f"{self.min_truth:g} to {self.max_truth:g}",
-            "prediction clipped [m]": f"{self.min_clip:g} to {self.max_clip:g}",
+            "clipped to [m]": f"{self.min_clip:g} to {self.max_clip:g}",
             "prediction shows": self.view.text(),
-            "crop of it": self.crop.text(),
+            "crop": self.crop.text(),
             "resized": f"{self.resized}, {self.interpolation}",
-            "median": "np.median" if self.median == "mean" else "lower",
+            "median": "np.median" if self.median == "mean" else "torch.median",
             "scaling": self.scaling,
             "averaging": self.averaging,
             "RMSE log": "log10" if self.log10 else "ln",
         }
 
     def range_edges(self) -> Float[np.ndarray, " n"]:
-        """Returns the limits of the depth bins, metres, from 0 to the cap."""
+        """Returns the limits of the ranges of true depth, metres, from 0 to the cap."""
         inner = (0, 5, 10, 20, 30, 40, 50, 60, 80, 120, 160)
         return np.array([e for e in inner if e < self.max_truth] + [self.max_truth])
 
@@ -146,13 +154,14 @@ class OdometryProtocol:
     Attributes:
         name: on the command line.
         source: of the details.
-        alignment: of whole trajectories, see `alignment.align`; empty where only
-            snippets are measured.
-        rebased: whether both trajectories are first seen from the first predicted
-            frame.
+        alignment: of whole trajectories, see `alignment.align`; empty if only snippets
+            are measured.
+        rebased: whether both trajectories are first expressed relative to the first
+            predicted frame.
         snippet_length: frames.
-        segment_lengths: of the stretches for t_err and r_err, metres; empty for none.
-        segment_step: frames between the starts of stretches.
+        segment_lengths: lengths of the segments for t_err and r_err, metres; empty for
+            none.
+        segment_step: frames between the starts of segments.
     """
 
     name: str
@@ -164,25 +173,20 @@ class OdometryProtocol:
     segment_step: int = odometry_metrics.SEGMENT_STEP
 
     def __post_init__(self):
-        if self.alignment and self.alignment not in alignment.KINDS:
-            raise ValueError(
-                f"alignment must be one of {', '.join(alignment.KINDS)}, got"
-                f" {self.alignment!r}"
-            )
+        if self.alignment:
+            _check(self, "alignment", alignment.KINDS)
 
     def settings(self) -> dict[str, str]:
         """Returns every detail in words, for tables."""
-        lengths = "none"
-        if self.segment_lengths:
-            lengths = f"{self.segment_lengths[0]} to {self.segment_lengths[-1]}"
+        lengths = self.segment_lengths
         return {
-            "whole trajectory": self.alignment or "not measured",
-            "first frame": "origin of both" if self.rebased else "as in the file",
-            "stretches [m]": lengths,
-            "from every frame": str(self.segment_step) if self.segment_lengths else "-",
-            "snippets [frames]": str(self.snippet_length),
-            "snippet scale": "least squares, each",
-            "averaging": "sequences; snippets of all",
+            "alignment": self.alignment or "snippets only",
+            "origin": "first predicted frame" if self.rebased else "as in the file",
+            "segments [m]": f"{lengths[0]} to {lengths[-1]}" if lengths else "none",
+            "segments start every": f"{self.segment_step} frames" if lengths else "-",
+            "snippets": f"{self.snippet_length} frames",
+            "scale of snippets": "least squares, each",
+            "averaging": "over sequences; over all snippets",
         }
 
 
@@ -201,7 +205,7 @@ _ALL: tuple[Protocol, ...] = (
     ),
     DepthProtocol(
         name="kitti_eigen_improved",
-        # All of the accumulated LiDAR of Uhrig et al. 2017: no crop and no cap.
+        # All accumulated LiDAR of Uhrig et al. 2017, without crop and cap.
         source=f"{_MONODEPTH2}, split eigen_benchmark: any true depth, no crop",
         num_images=652,
         min_truth=0.0,
@@ -219,7 +223,7 @@ _ALL: tuple[Protocol, ...] = (
     ),
     DepthProtocol(
         name="waymo",
-        source="Li et al. 2020, cap 80 m; left open there: depth resized, no crop",
+        source="Li et al. 2020, cap 80 m; unspecified there: depth resized, no crop",
     ),
     DepthProtocol(
         name="nuscenes",
@@ -269,7 +273,7 @@ _ALL: tuple[Protocol, ...] = (
         source="kitti-odom-eval, 7dof (Zhan et al. 2020); KITTI devkit's t_err, r_err",
     ),
 )
-PROTOCOLS: dict[str, Protocol] = {one.name: one for one in _ALL}
+PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _ALL}
 
 
 def get(name: str) -> Protocol:
@@ -286,14 +290,10 @@ def get(name: str) -> Protocol:
 
 
 def tables(*, columns: int = 4) -> dict[str, list[list[str]]]:
-    """Returns tables with one protocol a column, by title.
-
-    Args:
-        columns: protocols beside each other, at most.
-    """
+    """Returns tables by title, with at most `columns` protocols side by side."""
     result = {}
     for title, kind in (("depth", DepthProtocol), ("odometry", OdometryProtocol)):
-        names = [name for name, one in PROTOCOLS.items() if isinstance(one, kind)]
+        names = [name for name, p in PROTOCOLS.items() if isinstance(p, kind)]
         for start in range(0, len(names), columns):
             chosen = names[start : start + columns]
             settings = [PROTOCOLS[name].settings() for name in chosen]
@@ -303,22 +303,10 @@ def tables(*, columns: int = 4) -> dict[str, list[list[str]]]:
 
 
 def changes(protocol: Protocol) -> Sequence[str]:
-    """Returns which fields differ from the protocol of that name, e.g. `scaling=none`."""
+    """Returns how fields differ from the protocol of that name, e.g. `scaling=none`."""
     original = get(protocol.name)
     return [
         f"{field.name}={getattr(protocol, field.name)}"
         for field in dataclasses.fields(protocol)
         if getattr(protocol, field.name) != getattr(original, field.name)
     ]
-
-
-def _pixel(edge: Edge, size: int) -> int:
-    if edge is None:
-        return size
-    return edge if isinstance(edge, int) else int(edge * size)
-
-
-def _text(edge: Edge) -> str:
-    if edge is None:
-        return ""
-    return str(edge) if isinstance(edge, int) else f"{edge:.4g}"

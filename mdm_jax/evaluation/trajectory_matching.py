@@ -1,8 +1,8 @@
-"""Which predicted poses and which true ones are of the same moment.
+"""Matching of predicted poses to true poses of the same time.
 
-A trajectory looks better where its hard parts are missing, so frames may be missing at
-the start, where many methods still initialise, and are counted; elsewhere they are an
-error unless they are allowed to be missing.
+Leaving out difficult frames would improve a trajectory. Frames may be missing at the
+start, where many methods initialise, and are counted; elsewhere, missing frames are an
+error unless they are allowed.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from jaxtyping import Float, Int
 
 from mdm_jax.evaluation.trajectory_files import Trajectory
 
-# Zhou et al. 2017; a tenth of the frame distance of KITTI. Seconds.
+# Seconds; a tenth of KITTI's frame interval (Zhou et al. 2017).
 MAX_TIME_DIFFERENCE = 0.01
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Matched:
-    """A predicted trajectory beside the true one.
+    """A predicted trajectory with the true one.
 
     Attributes:
         name: of the sequence.
-        true: poses of all frames of the truth.
-        predicted: poses of the frames that are predicted.
-        frames: which these are, counted from 0, ascending.
+        true: poses of all frames.
+        predicted: poses of the predicted frames.
+        frames: numbers of the predicted frames, counted from 0, ascending.
     """
 
     name: str
@@ -38,20 +38,20 @@ class Matched:
 
     @property
     def num_missing(self) -> int:
-        """How many true frames have no predicted pose."""
+        """Number of true frames without a predicted pose."""
         return len(self.true) - len(self.frames)
 
 
 def paired_files(
     predictions: str | os.PathLike[str], truth: str | os.PathLike[str]
 ) -> dict[str, tuple[pathlib.Path, pathlib.Path | None]]:
-    """Returns the files of predicted and true trajectories by the sequence's name.
+    """Returns (true, predicted) trajectory files by the sequence's name.
 
-    Two files belong together as they are; of two folders those `.txt` files that have
-    the same name. A true trajectory that is not predicted has None as a prediction.
+    Two files form a pair whatever their names; in folders, `.txt` files are paired by
+    name. The predicted file is None where there is none.
 
     Raises:
-        ValueError: a prediction has no truth, or there is none; names the file.
+        ValueError: a prediction has no truth, or there is no prediction.
         OSError: a path does not exist.
     """
     predictions, truth = pathlib.Path(predictions), pathlib.Path(truth)
@@ -62,14 +62,16 @@ def paired_files(
         return {predictions.stem: (truth, predictions)}
     files = {}
     for path in (predictions, truth):
-        found = [path] if path.is_file() else sorted(path.rglob("*.txt"))
-        names = [p.name if path.is_file() else str(p.relative_to(path)) for p in found]
-        files[path] = dict(zip(names, found, strict=True))
+        if path.is_file():
+            files[path] = {path.name: path}
+        else:
+            texts = sorted(path.rglob("*.txt"))
+            files[path] = {str(text.relative_to(path)): text for text in texts}
     if not files[predictions]:
         raise ValueError(f"{predictions}: no file in it ends in .txt")
     for name, path in files[predictions].items():
         if name not in files[truth]:
-            raise ValueError(f"{path}: {truth} has no {name}, the truth of it")
+            raise ValueError(f"{path}: its truth is missing; {truth} has no {name}")
     return {
         name.removesuffix(".txt"): (path, files[predictions].get(name))
         for name, path in files[truth].items()
@@ -84,35 +86,34 @@ def match(
     times: Float[np.ndarray, " n"] | None = None,
     allow_missing: bool = False,
 ) -> Matched:
-    """Returns which poses are of the same moment.
+    """Returns the predicted poses with the true poses of the same time.
 
-    By times where the prediction has them, the nearest and less than
-    `MAX_TIME_DIFFERENCE` apart; else by the frames' numbers; else in order.
+    If the prediction has times, each pose matches the nearest true pose less than
+    `MAX_TIME_DIFFERENCE` away. Otherwise poses match by frame numbers, if given, or in
+    order.
 
     Args:
         name: of the sequence.
-        truth: of all frames.
-        prediction: of most of them.
-        times: of the frames of the truth, where its file has none.
-        allow_missing: leave out and count missing frames wherever they are.
+        truth: all frames.
+        prediction: most frames.
+        times: times of the true frames if their file has none.
+        allow_missing: leave out and count missing frames anywhere.
 
     Raises:
-        ValueError: poses are missing or have no true counterpart; names file and frame.
+        ValueError: poses are missing or match no true pose; names file and frame.
     """
     count = len(truth.poses)
     if truth.frames is not None and not np.array_equal(truth.frames, np.arange(count)):
-        raise ValueError(f"{truth.path}: the truth must have every frame from 0 on")
+        raise ValueError(f"{truth.path}: true poses must be numbered 0, 1, 2, ...")
     true_times = truth.times if times is None else times
     if prediction.times is not None:
         if true_times is None:
             raise ValueError(
-                f"{prediction.path} tells times and {truth.path} does not: pass the"
-                " times of its frames"
+                f"{prediction.path} has times and {truth.path} has none: pass the times"
+                " of its frames"
             )
         if len(true_times) != count:
-            raise ValueError(
-                f"{truth.path}: {count} poses but {len(true_times)} times of frames"
-            )
+            raise ValueError(f"{truth.path}: {count} poses but {len(true_times)} times")
         frames = _frames_at(prediction.path, prediction.times, true_times)
     elif prediction.frames is not None:
         frames = prediction.frames
@@ -127,22 +128,21 @@ def match(
     else:
         raise ValueError(
             f"{prediction.path}: {len(prediction.poses)} poses, but {count} in the truth"
-            f" {truth.path}; where frames are missing, put its number in front of each"
-            " pose"
+            f" {truth.path}; if frames are missing, write the frame number in front of"
+            " each pose"
         )
-    inside = np.arange(0 if allow_missing else frames[0], count)
-    missing = np.setdiff1d(inside, frames)
+    missing = np.setdiff1d(np.arange(frames[0], count), frames)
     if missing.size and not allow_missing:
         raise ValueError(
             f"{prediction.path}: no pose of frame {missing[0]} ({missing.size} missing"
-            f" behind the first one); leaving out what is hard makes a trajectory look"
-            " better: allow missing frames to have them left out and counted"
+            " after the first pose). Leaving out difficult frames would improve the"
+            " result; allow missing frames to leave them out and count them"
         )
     return Matched(name, truth.poses, prediction.poses, frames)
 
 
 def _frames_at(path: str, times: np.ndarray, true_times: np.ndarray) -> np.ndarray:
-    """Returns the frame nearest in time to each predicted pose, none of them twice."""
+    """Returns the frame nearest in time to each predicted pose; no frame repeats."""
     right = np.clip(np.searchsorted(true_times, times), 1, max(len(true_times) - 1, 1))
     right = np.minimum(right, len(true_times) - 1)
     left = np.maximum(right - 1, 0)

@@ -20,7 +20,6 @@ from mdm_jax.structs import batch_from_arrays
 from mdm_jax.train import (
     checkpoint,
     data,
-    evaluation,
     failure,
     initial_weights,
     optimizer,
@@ -28,6 +27,7 @@ from mdm_jax.train import (
     reporting,
     sharding,
 )
+from mdm_jax.train import evaluator as evaluator_lib
 from mdm_jax.train import state as state_lib
 from mdm_jax.train import step as step_lib
 
@@ -97,7 +97,7 @@ def train_and_evaluate(
         reporter = stack.enter_context(
             reporting.make_reporter(workdir, num_steps, resumed_step=step)
         )
-        evaluator = evaluation.Evaluator(method, recordings, config, mesh, workdir)
+        evaluator = evaluator_lib.Evaluator(method, recordings, config, mesh, workdir)
 
         def due(every: int) -> bool:
             return bool(every) and (step % every == 0 or step == num_steps)
@@ -136,5 +136,5 @@ def train_and_evaluate(
         final = evaluator(state, seconds=seconds)
         reporter.write_scalars(step, final)
         reporter.write_images(step, evaluator.images)
-        evaluation.print_tables(final, reporter)
+        evaluator_lib.print_tables(final, reporter)
     return final

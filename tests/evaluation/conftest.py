@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mdm_jax.evaluation import drive_evaluation, evaluate
+from mdm_jax.evaluation import pairs as pairs_lib
 from mdm_jax.recording import arrays as recording_lib
 
 
@@ -47,10 +47,10 @@ def true_pairs():
                     change(one, index, rows[-1])
             return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
-        pairs = drive_evaluation.PredictedPairs(
+        pairs = pairs_lib.PredictedPairs(
             predict,
             recordings,
-            evaluate.frame_pairs(recordings, frame_stride=stride),
+            pairs_lib.frame_pairs(recordings, frame_stride=stride),
             batch_size=batch_size,
             frame_stride=stride,
             held_out=True,

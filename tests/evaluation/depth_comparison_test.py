@@ -57,7 +57,7 @@ def test_resizing_depth_and_disparity_are_different_protocols():
     truth, prediction = _maps()
     by_disparity = dataclasses.replace(PLAIN, resized="disparity")
     results = {
-        (p.resized, kind): depth_comparison.seen(
+        (p.resized, kind): depth_comparison.compared(
             p,
             "a",
             truth,
@@ -82,7 +82,7 @@ def test_only_the_crop_and_the_range_are_compared():
     truth, prediction = _maps(size=(6, 9))
     truth[3, 5], truth[2, 4], truth[4, 6], truth[4, 5] = 80.0, 0.0, np.nan, np.inf
     protocol = dataclasses.replace(PLAIN, crop=protocols.Box(2, 5, 4, 8))
-    got = depth_comparison.compared(protocol, "a", truth, prediction)
+    got = depth_comparison.compared(protocol, "a", truth, prediction).pixels()
     counted = np.zeros((6, 9), bool)
     counted[2:5, 4:8] = True
     counted[[3, 2, 4, 4], [5, 4, 6, 5]] = False
@@ -101,7 +101,9 @@ def test_the_prediction_is_of_the_view_and_not_of_all_the_truth():
 
 def test_lower_and_mean_median_give_different_scales():
     truth = np.array([[2.0, 4.0, 6.0, 8.0]])
-    pixels = depth_comparison.Compared(truth, np.ones_like(truth), None)
+    pixels = depth_comparison.Compared(
+        truth, np.ones_like(truth), np.ones_like(truth, bool)
+    )
     lower = dataclasses.replace(PLAIN, median="lower")
     assert depth_comparison.scale_of(PLAIN, pixels) == 5.0
     assert depth_comparison.scale_of(lower, pixels) == 4.0
@@ -119,7 +121,7 @@ def test_a_hole_in_a_prediction_is_an_error_even_where_there_is_no_truth(bad, ki
 
 def test_swapped_width_and_height_are_an_error():
     truth, prediction = _maps()
-    with pytest.raises(ValueError, match="4x7 .* 9x6: are width and height swapped"):
+    with pytest.raises(ValueError, match="7x4 .* 6x9: are width and height swapped"):
         depth_comparison.compared(PLAIN, "a", truth, prediction.T)
 
 
@@ -127,11 +129,11 @@ def test_wrong_shapes_are_named():
     truth, prediction = _maps()
     with pytest.raises(ValueError, match=r"a: a prediction is one map .*\[1, 4, 7\]"):
         depth_comparison.compared(PLAIN, "a", truth, prediction[None])
-    with pytest.raises(ValueError, match="a: its mask has 6x9 pixels"):
+    with pytest.raises(ValueError, match="a: its mask has 9x6 pixels"):
         mask = np.zeros((9, 6), bool)
         depth_comparison.compared(PLAIN, "a", truth, prediction, moving=mask)
     cityscapes = protocols.get("cityscapes")
-    with pytest.raises(ValueError, match="true depth of 2048x1024 .*got 9x6"):
+    with pytest.raises(ValueError, match="true depth of 1024x2048 .*got 6x9"):
         depth_comparison.compared(cityscapes, "a", truth, prediction)
 
 
@@ -140,4 +142,4 @@ def test_masks_are_cut_as_the_truth_is():
     mask = np.random.default_rng(1).random((6, 9)) < 0.5
     protocol = dataclasses.replace(PLAIN, crop=protocols.Box(top=2))
     got = depth_comparison.compared(protocol, "a", truth, prediction, moving=mask)
-    np.testing.assert_array_equal(got.moving[0], mask[2:].ravel())
+    np.testing.assert_array_equal(got.pixels().moving[0], mask[2:].ravel())

@@ -106,10 +106,10 @@ def test_trajectories_of_an_earlier_evaluation_are_replaced(written, tmp_path):
     folder, truth = tmp_path / "out" / "trajectories", tmp_path / "true"
     for name in ("a", "gone", "b/3"):
         trajectory_files.write_kitti(tmp_path / f"old/{name}.txt", _poses(seed=1))
-    trajectory_files.keep(tmp_path / "old", folder, truth=truth)
+    trajectory_files.save(tmp_path / "old", folder, truth=truth)
     trajectory_files.write_kitti(folder / "of/others.txt", _poses(seed=2))
     for _ in range(2):
-        trajectory_files.keep(written, folder, truth=truth)
+        trajectory_files.save(written, folder, truth=truth)
         assert _files(folder) - {".kept"} == {
             "a.txt",
             "b/0.txt",
@@ -124,5 +124,5 @@ def test_the_truth_is_never_replaced(written, tmp_path, truth):
     folder = tmp_path / "trajectories"
     trajectory_files.write_kitti(folder / "b.txt", _poses())
     with pytest.raises(ValueError, match="holds the truth .*choose another --output"):
-        trajectory_files.keep(written, folder, truth=folder / truth)
+        trajectory_files.save(written, folder, truth=folder / truth)
     assert _files(folder) == {"b.txt"}

@@ -1,18 +1,16 @@
-"""Egomotion and object motion against the truth, for predictions of unknown scale.
+"""Errors of egomotion, object motion and flow, for predictions of unknown scale.
 
-A monocular prediction is right up to one factor. Depth is scaled per image (ratio of
-medians); camera translation by one least-squares factor for the whole set, so that a
-scale that drifts from frame to frame counts as an error.
+A monocular prediction is correct up to one factor. Depth is scaled per image by the
+ratio of medians. Camera translation is scaled by one least-squares factor for the whole
+set, so a scale that drifts from frame to frame counts as an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Bool, Float
 
-# Frames in which the camera moves less have no direction of motion, metres.
+# A shorter camera step, metres, has no direction of motion.
 MIN_STEP = 0.1
 
 
@@ -24,15 +22,15 @@ def egomotion_metrics(
     """Returns the errors of predicted `source_from_target` camera motions.
 
     `translation_error` is the mean length of the difference in units of the mean true
-    step, after one least-squares scale, which is not negative: the opposite of the
-    truth is no better than standing still. `constant_velocity_error` is the same for
-    the best guess that ignores the images, the mean true translation. `direction_deg`
-    is over frames that move more than `MIN_STEP`.
+    step, after one least-squares scale. The scale is not negative, so the opposite of
+    the truth is no better than standing still. `constant_velocity_error` is the error
+    of the best guess that ignores the images, the mean true translation.
+    `direction_deg` is a mean over steps longer than `MIN_STEP`.
 
     Args:
         true_pose: `source_from_target`, metres.
         rotation: predicted.
-        translation: predicted, in any one unit.
+        translation: predicted, in one arbitrary unit.
     """
     true_translation = true_pose[:, :3, 3]
     step = np.linalg.norm(true_translation, axis=-1)
@@ -62,15 +60,15 @@ def egomotion_metrics(
 
 
 class MotionCounts:
-    """How many pixels, by themselves moving or not, are predicted to move how far.
+    """Histograms of predicted motion, of pixels that move and of static ones.
 
-    What counts as moving is a share of the mean camera step of all frames, and so not
-    known before the last one. The counts take the place of the frames: they tell
-    intersection and union for any threshold, in memory that does not grow.
+    The threshold of motion is a share of the mean camera step of all frames, which is
+    only known after the last frame. The histograms give intersection and union for any
+    threshold in constant memory.
 
-    Lengths are counted by the first 16 bits of their float32 form (the order of
-    positive floats is that of their bits): 256 bins for every factor of two, so that a
-    threshold is rounded up by less than 0.4 %.
+    The bin of a length is the 16 bits after the sign of its float32 form, whose order is
+    that of the positive floats. There are 256 bins per factor of two, so a threshold is
+    rounded up by less than 0.4 %.
     """
 
     def __init__(self):
@@ -82,10 +80,10 @@ class MotionCounts:
         moving: Bool[np.ndarray, "h w"],
         valid: Bool[np.ndarray, "h w"],
     ):
-        """Counts the valid pixels of a frame.
+        """Adds the valid pixels of a frame.
 
         Args:
-            length: of the predicted residual motion, not negative.
+            length: of the predicted residual translation.
             moving: the truth.
             valid: the pixels counted.
         """
@@ -97,72 +95,47 @@ class MotionCounts:
             row += np.bincount(bins[part], minlength=num_bins)
 
     def iou(self, threshold: float) -> float:
-        """Returns the IoU of predicted lengths above a threshold with the moving."""
+        """Returns the IoU of pixels above a threshold with the moving pixels."""
         static, moving = self._above(threshold)
         return float(moving / max(static + self._counts[1].sum(), 1))
 
     def f1(self, threshold: float) -> float:
-        """Returns the F1 score of predicted lengths above a threshold."""
+        """Returns the F1 score of calling pixels above a threshold moving."""
         static, moving = self._above(threshold)
         return float(2 * moving / max(static + moving + self._counts[1].sum(), 1))
-
-    def best(self, thresholds: Sequence[float]) -> dict[str, float]:
-        """Returns the highest IoU and F1, each with the threshold that reaches it.
-
-        A threshold chosen on the test set flatters; it bounds what any choice gives.
-        """
-        result = {}
-        for name, score in (("iou", self.iou), ("f1", self.f1)):
-            scores = [score(threshold) for threshold in thresholds]
-            highest = int(np.argmax(scores))
-            result[f"best_{name}"] = scores[highest]
-            result[f"best_{name}_threshold"] = float(thresholds[highest])
-        return result
 
     def iou_all_moving(self) -> float:
         """Returns the IoU of calling every pixel moving."""
         return float(self._counts[1].sum() / max(self._counts.sum(), 1))
 
     def _above(self, threshold: float) -> tuple[int, int]:
-        """Returns how many static and moving pixels have lengths above a threshold."""
+        """Returns the numbers of static and of moving pixels above a threshold."""
         (last_below,) = _bins(np.array([threshold]))
         static, moving = self._counts[:, last_below + 1 :].sum(axis=1)
         return int(static), int(moving)
 
 
 def object_translation_errors(
-    true: Float[np.ndarray, "h w 3"],
-    predicted: Float[np.ndarray, "h w 3"],
-    moving: Bool[np.ndarray, "h w"],
-) -> dict[str, float]:
-    """Returns how far predicted object motion is off, over moving pixels.
+    true: Float[np.ndarray, "n 3"], predicted: Float[np.ndarray, "n 3"]
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Returns the errors of the motion of n objects: direction and magnitude.
 
-    `direction_deg` is the mean angle between the vectors, 90 degrees where none is
-    predicted; `magnitude_error` the mean difference of their lengths and
-    `endpoint_error` the mean length of their difference, both in units of the mean true
-    length. NaN where no pixel moves.
+    The direction error is the angle between the vectors in degrees, 90 where no motion
+    is predicted. The magnitude error is | |p| - |t| | / |t|.
 
     Args:
-        true: residual translation, metres.
-        predicted: likewise, already scaled.
-        moving: the pixels compared.
+        true: residual translations, metres.
+        predicted: residual translations, scaled to metres.
 
     Raises:
-        ValueError: a predicted vector is not finite there.
+        ValueError: a predicted vector is not finite.
     """
-    t, p = true[moving].astype(np.float64), predicted[moving].astype(np.float64)
+    t, p = true.astype(np.float64), predicted.astype(np.float64)
     _check_finite(p, "object translation")
-    names = ("direction_deg", "magnitude_error", "endpoint_error")
-    if not len(t):
-        return dict.fromkeys(names, np.nan)
     true_length, length = (np.linalg.norm(x, axis=-1) for x in (t, p))
-    unit = max(float(np.mean(true_length)), 1e-9)
     cosine = np.sum(t * p, axis=-1) / np.maximum(true_length * length, 1e-20)
     angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-    magnitude = float(np.mean(np.abs(length - true_length)))
-    endpoint = float(np.mean(np.linalg.norm(p - t, axis=-1)))
-    values = (float(np.mean(angle)), magnitude / unit, endpoint / unit)
-    return dict(zip(names, values, strict=True))
+    return angle, np.abs(length - true_length) / np.maximum(true_length, 1e-9)
 
 
 def flow_errors(
@@ -176,17 +149,17 @@ def flow_errors(
     """Returns the errors of optical flow (c = 2, pixels) or scene flow (c = 3, metres).
 
     `epe` is the mean end-point error, `outlier_rate` the share of pixels whose error is
-    above both limits (Fl-all, Menze and Geiger 2015). NaN where nothing is valid.
+    above both limits (Fl-all, Menze and Geiger 2015). Both are NaN without valid pixels.
 
     Args:
-        true: NaN where unknown.
-        predicted: must be finite where it is compared.
-        valid: the pixels compared; of these, those whose truth is known.
-        outlier: in units of the flow; 0.05 m is usual for scene flow.
-        relative_outlier: of the length of the true vector.
+        true: NaN where unknown; such pixels are not compared.
+        predicted: finite at the compared pixels.
+        valid: the pixels compared.
+        outlier: limit in units of the flow; 0.05 m is usual for scene flow.
+        relative_outlier: limit relative to the length of the true vector.
 
     Raises:
-        ValueError: a predicted vector is not finite there.
+        ValueError: a predicted vector is not finite at a compared pixel.
     """
     valid = valid & np.isfinite(true).all(axis=-1)
     t, p = true[valid].astype(np.float64), predicted[valid].astype(np.float64)
@@ -209,4 +182,4 @@ def _check_finite(values: np.ndarray, what: str):
 
 def _bins(length: np.ndarray) -> np.ndarray:
     bits = np.asarray(length, np.float32).view(np.uint32)
-    return (bits << 1) >> 16  # without the sign, which a NaN may have
+    return (bits << 1) >> 16  # drops the sign, which a NaN may have

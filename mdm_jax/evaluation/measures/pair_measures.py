@@ -1,202 +1,194 @@
-"""Measures of predicted frame pairs, folded one pair at a time.
+"""Measures that accumulate metrics over predicted pairs of frames.
 
-A measure takes pairs with `add` and tells the metrics of all of them with `result`. It
-keeps sums, counts and a few numbers for each pair, never a map, so that a recording may
-be of any length.
+A measure receives pairs through `add` and returns the metrics of all of them from
+`result`. It stores sums and a few numbers per pair but no maps, so memory does not grow
+with the length of a recording.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+import abc
+from collections.abc import Mapping
 
 import ml_collections
 import numpy as np
 
-from mdm_jax.evaluation import depth_metrics as depth_lib
-from mdm_jax.evaluation.evaluate import FramePair
+from mdm_jax.evaluation.measures import depth_metrics as depth_lib
 from mdm_jax.evaluation.measures import motion_metrics
-from mdm_jax.recording import arrays as recording_lib
-from mdm_jax.recording.arrays import Recording
+from mdm_jax.evaluation.pairs import FramePair
 
-Maps = Mapping[str, np.ndarray]
+_PARTS = ("depth", "moving", "static", "instances", "background")
 
 
-class Measure(Protocol):
-    """See the module's docstring."""
+class Measure(abc.ABC):
+    """Accumulates metrics, see the module's docstring."""
 
+    @abc.abstractmethod
     def add(self, pair: FramePair) -> None:
-        """Takes a pair into account."""
+        """Adds a pair."""
 
+    @abc.abstractmethod
     def result(self) -> dict[str, float]:
-        """Returns the flat metrics of the pairs added."""
-        ...
+        """Returns the metrics of the pairs added, by key."""
 
 
-class _Means:
-    """Means by name."""
+class Means:
+    """Weighted means by key."""
 
     def __init__(self):
         self._sums: dict[str, np.ndarray] = {}
 
-    def add(self, name: str, value: float, weight: float = 1.0):
-        sums = self._sums.setdefault(name, np.zeros(2))
+    def add(self, key: str, value: float, weight: float = 1.0):
+        """Adds a value to the mean of a key."""
+        sums = self._sums.setdefault(key, np.zeros(2))
         sums += (weight * value, weight)
 
     def result(self) -> dict[str, float]:
-        return {name: float(s / n) for name, (s, n) in self._sums.items() if n}
+        """Returns the means; keys without weight are left out."""
+        return {key: float(s / n) for key, (s, n) in self._sums.items() if n}
 
 
-def knows_truth(recording: Recording) -> bool:
-    """Returns whether `Truth` finds something to measure."""
-    return recording.depth is not None or recording.world_from_camera is not None
+class Depth(Measure):
+    """Depth errors of whole images, of their parts, and of image-independent maps.
 
-
-def knows_object_motion(recording: Recording) -> bool:
-    """Returns whether it is known which pixels move by themselves, and how."""
-    needed = (
-        recording.depth,
-        recording.intrinsics,
-        recording.world_from_camera,
-        recording.instance_labels,
-        recording.world_from_object,
-    )
-    return all(known is not None for known in needed)
-
-
-class Truth:
-    """Depth, egomotion and object motion, as far as recordings hold the truth of them.
-
-    Depth is measured over all pixels (`depth/`) and, where object motion is known, over
-    `moving/` and `static/` ones; `moving/hole_rate` is the share of moving pixels that
-    are put more than three times too far away. Where only instances are known, it is
-    measured over their pixels (`instances/`) and the rest (`background/`).
-    Image-independent maps are measured alike and the best of them is reported as
-    `baseline/...`.
+    Where object motion is known, the parts are `moving` and `static`, without objects
+    that are absent from the source frame. Where only instances are known, they are
+    `instances` and `background`. Every part uses the scale of the whole image.
+    `moving/hole_rate` is the share of moving pixels placed more than three times too far
+    away. `baseline/` holds the lowest error of any image-independent map.
     """
 
     def __init__(
-        self, evaluation: ml_collections.ConfigDict, baselines: Maps | None = None
+        self,
+        evaluation: ml_collections.ConfigDict,
+        baselines: Mapping[str, np.ndarray] | None = None,
     ):
-        """Begins.
+        """Initializes the measure.
 
         Args:
-            evaluation: `config.evaluation`: depth range and motion threshold.
-            baselines: fixed depth maps by name.
+            evaluation: `config.evaluation`, for the depth range.
+            baselines: image-independent depth maps by name.
         """
-        self._range = {
-            "min_depth": evaluation.min_depth,
-            "max_depth": evaluation.max_depth,
-        }
-        self._motion_threshold = evaluation.motion_threshold
+        self._evaluation = evaluation
         self._baselines = dict(baselines or {})
-        self._means = _Means()
+        self._means = Means()
         self._scales: list[float] = []
-        self._motion = motion_metrics.MotionCounts()
         self._knows_motion = False
-        self._true_poses: list[np.ndarray] = []
-        self._rotations: list[np.ndarray] = []
-        self._translations: list[np.ndarray] = []
 
     def add(self, pair: FramePair):
-        """Takes a pair into account; where no depth is valid, only its egomotion."""
-        recording, prediction = pair.recording, pair.prediction
-        if recording.world_from_camera is not None:
-            self._true_poses.append(
-                recording_lib.camera_motion(recording, pair.index, pair.source_index)
-            )
-            self._rotations.append(prediction["rotation"])
-            self._translations.append(prediction["translation"])
-        if recording.depth is None:
+        """Adds a pair; one without valid depth does not count."""
+        if pair.recording.depth is None:
             return
-        truth = pair.true_depth()
-        valid = depth_lib.valid_pixels(truth, **self._range)
-        if not valid.any():
+        truth, depth = pair.true_depth(), pair.prediction["depth"]
+        parts = self._parts(pair)
+        if not parts["depth"].any():
             return
-        moving = known = None
-        parts = {"depth": valid}
-        if knows_object_motion(recording):
-            moving = recording_lib.moving_mask(recording, pair.index, pair.source_index)
-            # An object that is gone in the other frame counts as neither.
-            known = (
-                valid
-                & recording_lib.rigid_motion(
-                    recording, pair.index, pair.source_index
-                ).known
-            )
-            parts |= {"moving": known & moving, "static": known & ~moving}
-        elif recording.instance_labels is not None:
-            instances = np.asarray(recording.instance_labels[pair.index]) > 0
-            parts |= {"instances": valid & instances, "background": valid & ~instances}
-        scale = self._add_depth("", truth, prediction["depth"], parts)
+        scale = self._add_depth("", truth, depth, parts)
         self._scales.append(scale)
-        for name, depth in self._baselines.items():
-            self._add_depth(f"baseline/{name}/", truth, depth, parts)
-        if moving is None or known is None:
-            return
-        self._knows_motion = True
-        length = np.linalg.norm(prediction["object_motion"], axis=-1)
-        self._motion.add(length, moving, known)
-        hole = (scale * prediction["depth"] > 3 * truth)[known & moving]
-        if hole.size:
-            self._means.add("moving/hole_rate", float(hole.mean()), hole.size)
+        for name, fixed in self._baselines.items():
+            self._add_depth(f"baseline/{name}/", truth, fixed, parts)
+        self._knows_motion |= "moving" in parts
+        if "moving" in parts and (count := int(parts["moving"].sum())):
+            rate = depth_lib.hole_rate(truth, scale * depth, parts["moving"])
+            self._means.add("moving/hole_rate", rate, count)
+
+    def result(self) -> dict[str, float]:
+        """Returns the metrics of whatever is known."""
+        result = self._means.result()
+        result["depth/num_images"] = len(self._scales)
+        if self._scales:
+            mean = result["depth/scale"] = float(np.mean(self._scales))
+            result["depth/scale_spread"] = float(np.std(self._scales)) / mean
+        if self._knows_motion:
+            result.setdefault("moving/hole_rate", 0.0)
+        for part in _PARTS:
+            keys = [f"baseline/{name}/{part}/abs_rel" for name in self._baselines]
+            if errors := [result[key] for key in keys if key in result]:
+                name = "abs_rel" if part == "depth" else f"{part}_abs_rel"
+                result[f"baseline/{name}"] = min(errors)
+        return result
+
+    def _parts(self, pair: FramePair) -> dict[str, np.ndarray]:
+        """Returns the valid pixels of the whole image and of its parts."""
+        valid = pair.valid_depth(self._evaluation)
+        if pair.knows_object_motion():
+            known = valid & pair.true_motion.known
+            return {
+                "depth": valid,
+                "moving": known & pair.moving,
+                "static": known & ~pair.moving,
+            }
+        if pair.recording.instance_labels is not None:
+            instances = pair.labels()[0] > 0
+            return {
+                "depth": valid,
+                "instances": valid & instances,
+                "background": valid & ~instances,
+            }
+        return {"depth": valid}
 
     def _add_depth(
         self,
         prefix: str,
         truth: np.ndarray,
         depth: np.ndarray,
-        parts: Maps,
+        parts: Mapping[str, np.ndarray],
     ) -> float:
-        """Adds the metrics of a depth map over each part; returns the scale it needed."""
+        """Adds the errors of a depth map over each part; returns the map's scale."""
         scale = depth_lib.median_scale(truth, depth, parts["depth"])
         for part, mask in parts.items():
             if mask.any():
                 metrics = depth_lib.depth_metrics(
-                    truth, scale * depth, mask, **self._range
+                    truth,
+                    scale * depth,
+                    mask,
+                    min_depth=self._evaluation.min_depth,
+                    max_depth=self._evaluation.max_depth,
                 )
                 for name, value in metrics.items():
                     self._means.add(f"{prefix}{part}/{name}", value)
         return scale
 
+
+class Egomotion(Measure):
+    """Errors of the camera's motion, see `motion_metrics.egomotion_metrics`."""
+
+    def __init__(self):
+        self._true_poses: list[np.ndarray] = []
+        self._rotations: list[np.ndarray] = []
+        self._translations: list[np.ndarray] = []
+
+    def add(self, pair: FramePair):
+        """Adds a pair; one without true camera poses does not count."""
+        if pair.recording.world_from_camera is not None:
+            self._true_poses.append(pair.true_camera_motion())
+            self._rotations.append(pair.prediction["rotation"])
+            self._translations.append(pair.prediction["translation"])
+
     def result(self) -> dict[str, float]:
-        """Returns the metrics of what is known; the keys say what is measured."""
-        result = self._means.result()
-        if self._scales:
-            result["depth/scale"] = float(np.mean(self._scales))
-            result["depth/scale_spread"] = (
-                float(np.std(self._scales)) / result["depth/scale"]
-            )
-        result["depth/num_images"] = len(self._scales)
-        result |= _best_baseline(result, tuple(self._baselines))
-        if self._true_poses:
-            egomotion = motion_metrics.egomotion_metrics(
-                np.stack(self._true_poses),
-                np.stack(self._rotations),
-                np.stack(self._translations),
-            )
-            result |= {f"egomotion/{name}": value for name, value in egomotion.items()}
-        if self._knows_motion:
-            result.setdefault("moving/hole_rate", 0.0)
-            # Residual motion counts as moving in units of the prediction's own mean step.
-            mean_step = float(np.mean(np.linalg.norm(self._translations, axis=-1)))
-            result["motion/iou"] = self._motion.iou(self._motion_threshold * mean_step)
-            result["motion/iou_all_moving"] = self._motion.iou_all_moving()
-        return result
+        """Returns the errors; nothing without a true pose."""
+        if not self._true_poses:
+            return {}
+        metrics = motion_metrics.egomotion_metrics(
+            np.stack(self._true_poses),
+            np.stack(self._rotations),
+            np.stack(self._translations),
+        )
+        return {f"egomotion/{name}": value for name, value in metrics.items()}
 
 
-class Reconstruction:
-    """How well the second frames, warped, explain the first: needs no truth.
+class Reconstruction(Measure):
+    """How well the source frames, warped, explain the target frames; needs no truth.
 
-    Both are mean absolute colour differences, of 1, over pixels that stay in view: of
-    the warped frame, and of the frame as it is.
+    Both metrics are mean absolute colour differences on a scale of 0 to 1, over pixels
+    that stay in view: of the warped source frame, and of the unwarped one.
     """
 
     def __init__(self):
-        self._means = _Means()
+        self._means = Means()
 
     def add(self, pair: FramePair):
-        """Takes a pair into account; where no pixel stays in view there is nothing."""
+        """Adds a pair; one of which no pixel stays in view does not count."""
         valid = pair.prediction["valid"]
         if not valid.any():
             return
@@ -205,12 +197,12 @@ class Reconstruction:
             for i in (pair.index, pair.source_index)
         )
         warped = pair.prediction["warped"][valid]
-        error, unwarped = (np.abs(x - target).mean() for x in (warped, source))
-        self._means.add("reconstruction/colour_error", float(error))
-        self._means.add("reconstruction/unwarped_colour_error", float(unwarped))
+        for name, colors in (("colour", warped), ("unwarped_colour", source)):
+            error = float(np.abs(colors - target).mean())
+            self._means.add(f"reconstruction/{name}_error", error)
 
     def result(self) -> dict[str, float]:
-        """Returns both differences, NaN where nothing was ever in view."""
+        """Returns both differences; NaN if no pixel stayed in view."""
         empty = {
             "reconstruction/colour_error": np.nan,
             "reconstruction/unwarped_colour_error": np.nan,
@@ -218,26 +210,22 @@ class Reconstruction:
         return empty | self._means.result()
 
 
-class LearnedIntrinsics:
-    """The learned camera: means over pairs, in pixels of the frames as evaluated.
+class LearnedIntrinsics(Measure):
+    """Means of the learned intrinsics, in pixels of the frames evaluated.
 
     Where the recording has intrinsics, `focal_relative_error` is the mean of |f - f*| /
     f* over both focal lengths.
     """
 
     def __init__(self):
-        self._means = _Means()
+        self._means = Means()
 
     def add(self, pair: FramePair):
-        """Takes a pair into account."""
+        """Adds a pair."""
         learned = pair.prediction["intrinsics"]
-        for name, index in {
-            "fx": (0, 0),
-            "fy": (1, 1),
-            "cx": (0, 2),
-            "cy": (1, 2),
-        }.items():
-            self._means.add(f"intrinsics/{name}", float(learned[index]))
+        entries = {"fx": (0, 0), "fy": (1, 1), "cx": (0, 2), "cy": (1, 2)}
+        for name, entry in entries.items():
+            self._means.add(f"intrinsics/{name}", float(learned[entry]))
         if pair.recording.intrinsics is not None:
             focal, true_focal = (
                 np.diag(matrix)[:2] for matrix in (learned, pair.recording.intrinsics)
@@ -248,22 +236,3 @@ class LearnedIntrinsics:
     def result(self) -> dict[str, float]:
         """Returns fx, fy, cx, cy and, where known, the error."""
         return self._means.result()
-
-
-def _best_baseline(
-    result: Mapping[str, float], names: Sequence[str]
-) -> dict[str, float]:
-    """Returns the lowest error that any image-independent map reaches."""
-    best = {}
-    for part, key in (
-        ("depth", "abs_rel"),
-        ("moving", "moving_abs_rel"),
-        ("static", "static_abs_rel"),
-        ("instances", "instances_abs_rel"),
-        ("background", "background_abs_rel"),
-    ):
-        errors = [result.get(f"baseline/{name}/{part}/abs_rel") for name in names]
-        known = [error for error in errors if error is not None]
-        if known:
-            best[f"baseline/{key}"] = min(known)
-    return best

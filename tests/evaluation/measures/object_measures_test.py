@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mdm_jax import config as config_lib
-from mdm_jax.evaluation import evaluate
+from mdm_jax.evaluation import pairs
 from mdm_jax.evaluation.measures import object_measures
 from mdm_jax.recording import arrays as recording_lib
 
@@ -47,7 +47,7 @@ def _pair(drive, *, depth_factor=1.0, motion_factor=1.0, unit=1.0):
         "depth": np.asarray(drive.depth[0]) * depth_factor * unit,
         "object_motion": motion.residual_translation * motion_factor * unit,
     }
-    return evaluate.FramePair(drive, 0, 1, prediction)
+    return pairs.FramePair(drive, 0, 1, prediction)
 
 
 def _result(pair, **options):

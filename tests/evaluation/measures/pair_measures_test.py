@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from mdm_jax import config as config_lib
-from mdm_jax.evaluation import baselines, evaluate
-from mdm_jax.evaluation.measures import pair_measures
+from mdm_jax.evaluation import baselines, drives
+from mdm_jax.evaluation import pairs as pairs_lib
+from mdm_jax.evaluation.measures import pair_measures, scene_motion
 from mdm_jax.recording import arrays as recording_lib
 
 EVALUATION = config_lib.base_config().evaluation
@@ -16,7 +17,7 @@ EVALUATION = config_lib.base_config().evaluation
 def _true_pair(recording, index, stride=1, scale=1.0):
     motion = recording_lib.rigid_motion(recording, index, index + stride)
     pose = recording_lib.camera_motion(recording, index, index + stride)
-    return evaluate.FramePair(
+    return pairs_lib.FramePair(
         recording,
         index,
         index + stride,
@@ -46,11 +47,19 @@ def _result(measure, pairs):
     return measure.result()
 
 
+def _truth(pairs, evaluation=EVALUATION, maps=None):
+    """Returns everything measured against the truth."""
+    measures = (
+        pair_measures.Depth(evaluation, maps),
+        pair_measures.Egomotion(),
+        scene_motion.Segmentation(evaluation),
+    )
+    return {k: v for m in measures for k, v in _result(m, pairs).items()}
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_the_truth_in_another_unit_is_perfect(tiny_recordings, stride):
-    metrics = _result(
-        pair_measures.Truth(EVALUATION), _all_pairs(tiny_recordings, stride, scale=0.2)
-    )
+    metrics = _truth(_all_pairs(tiny_recordings, stride, scale=0.2))
     assert metrics["depth/abs_rel"] == pytest.approx(0, abs=1e-6)
     assert metrics["depth/a1"] == 1.0
     assert metrics["depth/scale"] == pytest.approx(5.0, rel=1e-5)
@@ -72,7 +81,7 @@ def test_motion_is_measured_in_units_of_the_mean_predicted_step(tiny_recordings)
     for share, iou in ((0.74, 1.0), (0.76, 0.0)):
         evaluation = EVALUATION.copy_and_resolve_references()
         evaluation.motion_threshold = share
-        assert _result(pair_measures.Truth(evaluation), pairs)["motion/iou"] == iou
+        assert _truth(pairs, evaluation)["motion/iou"] == iou
 
 
 def test_a_car_at_infinity_is_counted_as_a_hole(tiny_recordings):
@@ -82,7 +91,7 @@ def test_a_car_at_infinity_is_counted_as_a_hole(tiny_recordings):
             pair.recording, pair.index, pair.source_index
         )
         pair.prediction["depth"][moving] *= 10
-    metrics = _result(pair_measures.Truth(EVALUATION), pairs)
+    metrics = _truth(pairs)
     assert metrics["moving/hole_rate"] == 1.0
     assert metrics["moving/abs_rel"] > 3 * metrics["static/abs_rel"]
 
@@ -94,10 +103,10 @@ def test_an_object_that_is_gone_in_the_other_frame_is_neither_moving_nor_static(
     for pair in pairs:
         car = np.asarray(pair.recording.instance_labels[pair.index]) > 0
         pair.prediction["depth"][car] *= 1.5
-    seen = _result(pair_measures.Truth(EVALUATION), pairs)
+    seen = _truth(pairs)
     for one in tiny_recordings:
         one.world_from_object[:] = np.nan
-    gone = _result(pair_measures.Truth(EVALUATION), pairs)
+    gone = _truth([dataclasses.replace(pair) for pair in pairs])
     assert gone["depth/abs_rel"] == seen["depth/abs_rel"]
     assert gone["static/abs_rel"] == seen["static/abs_rel"] < seen["moving/abs_rel"]
     assert np.isnan(gone.get("moving/abs_rel", np.nan))
@@ -105,9 +114,7 @@ def test_an_object_that_is_gone_in_the_other_frame_is_neither_moving_nor_static(
 
 def test_the_best_fixed_map_is_the_baseline(tiny_recordings):
     maps = baselines.image_independent_maps(tiny_recordings, max_depth=80.0)
-    metrics = _result(
-        pair_measures.Truth(EVALUATION, maps), _all_pairs(tiny_recordings)
-    )
+    metrics = _truth(_all_pairs(tiny_recordings), maps=maps)
     each = [metrics[f"baseline/{name}/depth/abs_rel"] for name in maps]
     assert metrics["baseline/abs_rel"] == min(each)
     assert metrics["baseline/constant/depth/abs_rel"] == max(each)
@@ -120,7 +127,7 @@ def test_frames_without_depth_still_have_egomotion(tiny_recordings):
     pairs = _all_pairs(tiny_recordings[:1])
     for pair in pairs:
         pair.recording.depth[:] = 0.0
-    metrics = _result(pair_measures.Truth(EVALUATION), pairs)
+    metrics = _truth(pairs)
     assert metrics["depth/num_images"] == 0
     assert metrics["egomotion/translation_error"] == pytest.approx(0, abs=1e-6)
 
@@ -160,7 +167,9 @@ def test_learned_intrinsics_are_means_with_their_error(tiny_recordings):
 def test_the_memory_of_measures_does_not_grow_by_maps(tiny_recordings):
     maps = baselines.image_independent_maps(tiny_recordings, max_depth=80.0)
     folded = (
-        pair_measures.Truth(EVALUATION, maps),
+        pair_measures.Depth(EVALUATION, maps),
+        pair_measures.Egomotion(),
+        scene_motion.Segmentation(EVALUATION),
         pair_measures.Reconstruction(),
         pair_measures.LearnedIntrinsics(),
     )
@@ -189,13 +198,9 @@ def test_only_what_is_known_of_a_recording_is_measured(tiny_recordings):
         changed = dataclasses.replace(
             tiny_recordings[0], **dict.fromkeys(unknown.pop("unknown"))
         )
-        assert pair_measures.knows_truth(changed)
-        return _result(
-            pair_measures.Truth(EVALUATION),
-            [dataclasses.replace(pair, recording=changed) for pair in pairs],
-        )
+        return _truth([dataclasses.replace(pair, recording=changed) for pair in pairs])
 
-    whole = _result(pair_measures.Truth(EVALUATION), pairs)
+    whole = _truth(pairs)
     no_objects = measured(unknown=["world_from_object", "instance_labels"])
     kinds = {key.split("/")[0] for key in no_objects}
     assert kinds == {"depth", "egomotion"}
@@ -221,7 +226,7 @@ def test_instances_and_background_are_measured_apart(tiny_recordings):
     for pair in pairs:
         on_instance = recording.instance_labels[pair.index] > 0
         pair.prediction["depth"][on_instance] *= 1.5
-    metrics = _result(pair_measures.Truth(EVALUATION), pairs)
+    metrics = _truth(pairs)
     # The median scale s is a little too small; then s and 1.5 s stand before the truth.
     background, instances = (
         metrics[f"{part}/abs_rel"] for part in ("background", "instances")
@@ -234,6 +239,8 @@ def test_a_recording_of_which_nothing_is_known_has_no_truth(tiny_recordings):
     recording = dataclasses.replace(
         tiny_recordings[0], depth=None, world_from_camera=None
     )
-    assert not pair_measures.knows_truth(recording)
-    assert not pair_measures.knows_object_motion(recording)
-    assert pair_measures.knows_object_motion(tiny_recordings[0])
+    (measure,) = drives.measures([recording], EVALUATION)
+    assert isinstance(measure, pair_measures.Reconstruction)
+    assert len(drives.measures(tiny_recordings, EVALUATION)) == 5
+    assert not pairs_lib.knows_object_motion(recording)
+    assert pairs_lib.knows_object_motion(tiny_recordings[0])

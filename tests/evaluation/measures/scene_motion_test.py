@@ -28,14 +28,14 @@ def test_true_motion_in_another_unit_has_no_error(true_pairs, tiny_recordings, s
         assert flow[f"optical_flow/{part}outlier_rate"] == 0
         assert flow[f"scene_flow/{part}outlier_rate"] == 0
     assert flow["optical_flow/behind_rate"] == 0
-    motion = _result(scene_motion.Segmentation(EVALUATION), pairs)
+    motion = _result(scene_motion.Segmentation(EVALUATION, detailed=True), pairs)
     assert motion["motion/f1"] == motion["motion/best_iou"] == 1
 
 
 def test_scores_over_thresholds_are_in_units_of_the_mean_step(
     true_pairs, tiny_recordings
 ):
-    segmentation = scene_motion.Segmentation(EVALUATION)
+    segmentation = scene_motion.Segmentation(EVALUATION, detailed=True)
     flat = _result(segmentation, true_pairs(tiny_recordings))
     assert (flat["motion_at_0.5/f1"], flat["motion_at_1/f1"]) == (1, 0)
     # The object moves 0.3 m with each step of 0.4 m; nothing is found above that.
@@ -111,3 +111,18 @@ def test_frames_without_depth_have_no_flow(true_pairs, tiny_recordings):
     truth = [pairs[i] for i in range(len(pairs))]
     tiny_recordings[0].depth[:] = 0.0
     assert _result(scene_motion.Flow(EVALUATION), truth) == {}
+
+
+def test_the_best_threshold_is_the_best_of_those_measured(true_pairs, tiny_recordings):
+    def slower(recording, index, maps):
+        maps["object_motion"] = maps["object_motion"] * (0.2 + 0.2 * index)
+
+    segmentation = scene_motion.Segmentation(EVALUATION, detailed=True)
+    result = _result(segmentation, true_pairs(tiny_recordings, change=slower))
+    rows = segmentation.by_threshold()
+    for name in ("iou", "f1"):
+        best = max(row[name] for row in rows)
+        at = {row["threshold"] for row in rows if row[name] == best}
+        assert result[f"motion/best_{name}"] == best
+        assert result[f"motion/best_{name}_threshold"] in at
+    assert len({row["iou"] for row in rows}) > 2

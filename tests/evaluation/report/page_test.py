@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import dataclasses
 import html.parser
 import json
 import math
@@ -11,23 +12,25 @@ import cv2
 import numpy as np
 import pytest
 
-from mdm_jax.evaluation.report import writing
+from mdm_jax.evaluation import protocols
+from mdm_jax.evaluation.report import page as page_lib
 
 
 def _picture(seed=0, size=(5, 7)):
     return np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
 
 
-def _write(folder, sections=()):
-    return writing.write(
-        folder,
-        title="A <title> & more",
+def _write(folder, sections=(), warnings=()):
+    protocol = protocols.get("kitti_eigen_improved")
+    report = page_lib.Report(
+        protocol=dataclasses.replace(protocol, name="A <title> & more"),
         metrics={"depth/abs_rel": 0.25, "depth/num_images": 3, "odometry/x": math.nan},
-        protocol={"name": "kitti_eigen", "max_truth": math.inf},
         rows=[{"name": "a,b", "abs_rel": 0.5}, {"name": "c", "hole_rate": 1.0}],
-        rows_name="per_image",
-        sections=sections,
+        tables={"Result": [["metric", "value"], ["b < 1", 0.5]]},
+        warnings=warnings,
+        sections=lambda: sections,
     )
+    return page_lib.write(folder, report, command="--flag=<x>")
 
 
 def test_numbers_read_back(tmp_path):
@@ -40,7 +43,8 @@ def test_numbers_read_back(tmp_path):
         "odometry/x": None,
     }
     protocol = json.loads((folder / "protocol.json").read_text())
-    assert protocol == {"name": "kitti_eigen", "max_truth": None}
+    assert protocol["name"] == "A <title> & more"
+    assert protocol["num_images"] == 652 and protocol["max_truth"] is None
     with open(folder / "per_image.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows == [
@@ -48,12 +52,12 @@ def test_numbers_read_back(tmp_path):
         {"name": "c", "abs_rel": "", "hole_rate": "1.0"},
     ]
     names = {path.name for path in folder.iterdir()}
-    assert names == {"metrics.json", "protocol.json", "per_image.csv", "writing.html"}
+    assert names == {"metrics.json", "protocol.json", "per_image.csv", "report.html"}
 
 
 def test_pictures_are_inside_the_page(tmp_path):
     pictures = {"one": _picture(0), "two": _picture(1, (6, 11))}
-    page = _write(tmp_path, [writing.Section("Pictures", pictures=pictures)])
+    page = _write(tmp_path, [page_lib.Section("Pictures", pictures=pictures)])
     text = page.read_text(encoding="utf-8")
     found = re.findall(r'src="data:image/png;base64,([^"]*)"', text)
     assert len(found) == 2
@@ -83,18 +87,19 @@ class _Checker(html.parser.HTMLParser):
 
 
 def test_the_page_is_well_formed_and_shows_text_as_it_is(tmp_path):
-    section = writing.Section(
+    section = page_lib.Section(
         "A < B",
         text=["x & y"],
-        warnings=["only <3> images"],
         table=[["metric", "value"], ["a < 1.25", 0.123456], ["empty", None]],
         pictures={"caption > all": _picture()},
     )
     checker = _Checker()
-    checker.feed(_write(tmp_path, [section]).read_text(encoding="utf-8"))
+    checker.feed(
+        _write(tmp_path, [section], ["only <3> images"]).read_text(encoding="utf-8")
+    )
     assert not checker.open
     for text in (
-        "A <title> & more",
+        "Evaluation: A <title> & more",
         "A < B",
         "x & y",
         "only <3> images",
@@ -120,4 +125,4 @@ def test_the_page_is_well_formed_and_shows_text_as_it_is(tmp_path):
     ],
 )
 def test_cells_show_what_is_quoted(value, text):
-    assert writing.cell(value) == text
+    assert page_lib.cell(value) == text

@@ -9,12 +9,12 @@ from scipy.spatial.transform import Rotation
 
 from mdm_jax.evaluation import (
     alignment,
-    odometry_evaluation,
-    odometry_metrics,
+    odometry,
     protocols,
     trajectory_files,
     trajectory_matching,
 )
+from mdm_jax.evaluation.measures import odometry_metrics
 
 PROTOCOL = protocols.get("kitti_odometry")
 # Names of the published evaluator.
@@ -146,7 +146,7 @@ def test_another_world_and_unit_do_not_change_aligned_errors():
         Rotation.from_rotvec([0.5, 0.1, -2]).as_matrix(), np.array([9.0, 0, 4]), 0.03
     ).apply(estimate)
     errors = [
-        odometry_evaluation.measure(
+        odometry.measure(
             PROTOCOL, trajectory_matching.Matched("a", true, one, frames)
         ).metrics
         for one in (estimate, other)
@@ -195,7 +195,7 @@ def reference(sample_data):
             trajectory_files.read_trajectory(folder / "poses" / f"{sequence}.txt"),
             trajectory_files.read_trajectory(folder / "results" / f"{result}.txt"),
         )
-        measured[result] = (matched, odometry_evaluation.measure(PROTOCOL, matched))
+        measured[result] = (matched, odometry.measure(PROTOCOL, matched))
     return folder, expected, measured
 
 
@@ -254,7 +254,7 @@ def test_stored_snippet_files_have_exactly_the_published_errors(reference):
     folder, expected, _ = reference
     want = expected["snippets_5frame"]
     protocol = protocols.get("kitti_odometry_snippets")
-    measured, unpredicted = odometry_evaluation.evaluate(
+    measured, unpredicted = odometry.evaluate(
         protocol,
         folder / "snippets_5frame" / "orb_stereo" / "00",
         folder / "snippets_5frame" / "ground_truth" / "00",
@@ -262,7 +262,7 @@ def test_stored_snippet_files_have_exactly_the_published_errors(reference):
     assert not unpredicted
     got = {f"{one.name}.txt": round(float(one.snippets.ate[0]), 6) for one in measured}
     assert got == want["per_file"]
-    flat = odometry_evaluation.result(measured)
+    flat = odometry.result(measured)
     assert flat["odometry/num_snippets"] == want["snippets"]
     assert round(flat["odometry/snippet_ate_mean"], 6) == want["mean"]
     assert round(flat["odometry/snippet_ate_std"], 6) == want["std"]

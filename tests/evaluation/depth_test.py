@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from mdm_jax.evaluation import (
-    depth_comparison,
-    depth_evaluation,
-    depth_metrics,
-    ground_truth,
-    predictions,
-    protocols,
-    summary,
+    depth as depth_lib,
 )
+from mdm_jax.evaluation import (
+    depth_comparison,
+    map_files,
+    protocols,
+    true_depth,
+)
+from mdm_jax.evaluation.measures import depth_metrics
+from mdm_jax.evaluation.report import caveats
 
 EIGEN = protocols.get("kitti_eigen")
 PLAIN = protocols.get("synthetic")
@@ -27,11 +29,11 @@ def _pixels(seed=0, count=50, moving=False):
     truth = rng.uniform(1, 79, (1, count))
     depth = 0.1 * truth * rng.uniform(0.5, 2, (1, count))
     mask = rng.random((1, count)) < 0.3 if moving else None
-    return depth_comparison.Compared(truth, depth, mask)
+    return depth_comparison.Compared(truth, depth, np.ones_like(truth, bool), mask)
 
 
 def _evaluated(protocol, images, **options):
-    evaluation = depth_evaluation.DepthEvaluation(protocol, **options)
+    evaluation = depth_lib.DepthEvaluation(protocol, **options)
     for i, pixels in enumerate(images):
         evaluation.add(str(i), pixels)
     return evaluation
@@ -139,7 +141,8 @@ def test_bins_hold_every_pixel_once():
 
 
 def test_images_without_truth_are_left_out_and_counted():
-    empty = depth_comparison.Compared(np.zeros((1, 0)), np.zeros((1, 0)), None)
+    nothing = np.zeros((1, 0))
+    empty = depth_comparison.Compared(nothing, nothing, nothing.astype(bool))
     images = [_pixels(0), empty, _pixels(1)]
     evaluation = _evaluated(PLAIN, images)
     result = evaluation.result()
@@ -147,7 +150,7 @@ def test_images_without_truth_are_left_out_and_counted():
     assert result["depth/num_skipped"] == 1 and result["depth/num_images"] == 2
     assert result["depth/abs_rel"] == without["depth/abs_rel"]
     assert evaluation.rows[1] == {"name": "1", "pixels": 0}
-    assert any("1 images" in w for w in summary.depth_warnings(PLAIN, result))
+    assert any("1 images" in w for w in caveats.of_depth(PLAIN, result))
     with pytest.raises(ValueError, match="none of 1 images"):
         _evaluated(PLAIN, [empty]).result()
 
@@ -155,11 +158,11 @@ def test_images_without_truth_are_left_out_and_counted():
 def test_what_makes_a_number_doubtful_is_said():
     p = _pixels(count=3)
     result = _evaluated(EIGEN, [p._replace(depth=1 / p.truth)]).result()
-    said = " | ".join(summary.depth_warnings(EIGEN, result))
+    said = " | ".join(caveats.of_depth(EIGEN, result))
     for part in ("1 images of the 697", "only 3 true pixels", "disparity"):
         assert part in said
     changed = dataclasses.replace(PLAIN, scaling="none")
-    assert "scaling=none" in summary.depth_warnings(changed, result)[0]
+    assert "scaling=none" in caveats.of_depth(changed, result)[0]
 
 
 def test_make3d_quotes_decimal_logarithms():
@@ -189,18 +192,16 @@ def test_reference_figures_of_kitti_are_reproduced(sample_data):
     folder = sample_data / "kitti_raw_snippet"
     expected = json.loads((folder / "expected_depth_metrics.json").read_text())
     drive = folder / "2011_09_26" / "2011_09_26_drive_0001_sync"
-    convert = ground_truth.from_points((375, 1242), order="row_column_depth")
+    convert = true_depth.from_points((375, 1242), order="row_column_depth")
     lidar = drive / "lidar_sparse" / "image_02"
-    truth = predictions.open_maps(lidar, convert=convert)
-    flat = predictions.Maps(
+    truth = map_files.open_maps(lidar, convert=convert)
+    flat = map_files.Maps(
         truth.names, truth.names, lambda _: _flat_ground(), named=True
     )
-    evaluation = depth_evaluation.evaluate(
-        EIGEN, depth_evaluation.Inputs(truth, flat, "depth")
-    )
-    unscaled = depth_evaluation.evaluate(
+    evaluation = depth_lib.evaluate(EIGEN, depth_lib.Inputs(truth, flat, "depth"))
+    unscaled = depth_lib.evaluate(
         dataclasses.replace(EIGEN, scaling="none"),
-        depth_evaluation.Inputs(truth, flat, "depth"),
+        depth_lib.Inputs(truth, flat, "depth"),
     )
     assert len(evaluation.rows) == len(expected["frames"]) == 3
     for row, plain in zip(evaluation.rows, unscaled.rows, strict=True):
@@ -214,16 +215,16 @@ def test_reference_figures_of_kitti_are_reproduced(sample_data):
 
 def test_moving_objects_of_waymo_are_told_from_the_rest(sample_data):
     (folder,) = (sample_data / "waymo_snippet" / "val").glob("segment-1024*/FRONT")
-    convert = ground_truth.from_points((1280, 1920), order="x_y_depth")
-    truth = predictions.open_maps(folder / "depth" / "000001.npy", convert=convert)
-    labels = predictions.open_maps(folder / "mask" / "000001_motion.png", labels=True)
-    inputs = depth_evaluation.Inputs(
+    convert = true_depth.from_points((1280, 1920), order="x_y_depth")
+    truth = map_files.open_maps(folder / "depth" / "000001.npy", convert=convert)
+    labels = map_files.open_maps(folder / "mask" / "000001_motion.png", labels=True)
+    inputs = depth_lib.Inputs(
         truth,
-        predictions.Maps(["0"], ["0"], lambda _: np.ones((64, 96)), named=False),
+        map_files.Maps(["0"], ["0"], lambda _: np.ones((64, 96)), named=False),
         labels=labels,
         moving_labels=(1,),
     )
-    pixels = inputs.compared(protocols.get("waymo"), 0)
+    pixels = inputs.compared(protocols.get("waymo"), 0).pixels()
     # 7 of 20460 pixels hold several returns; 925 returns are on moving pixels.
     assert pixels.truth.size == 20460
     assert 900 < pixels.moving.sum() <= 925
@@ -233,11 +234,11 @@ def test_memory_does_not_grow_with_the_number_of_images():
     def peak(count):
         rng = np.random.default_rng(0)
         names = [str(i) for i in range(count)]
-        maps = predictions.Maps(
+        maps = map_files.Maps(
             names, names, lambda _: rng.uniform(1, 70, (150, 200)), named=True
         )
         tracemalloc.start()
-        depth_evaluation.evaluate(PLAIN, depth_evaluation.Inputs(maps, maps)).result()
+        depth_lib.evaluate(PLAIN, depth_lib.Inputs(maps, maps)).result()
         _, highest = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return highest

@@ -1,7 +1,7 @@
-"""The seven depth metrics of the field, per image and without surprises.
+"""The seven depth metrics of Eigen et al. 2014 for one image.
 
-Eigen et al. 2014. Predictions are brought to the scale of the truth by the ratio of
-medians, per image, and then clipped. NumPy and float64: these numbers are quoted.
+Predictions are scaled to the truth by the ratio of medians and then clipped. Errors are
+computed in float64, because published tables quote them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ def valid_pixels(
 
 
 def lower_median(values: Float[np.ndarray, " ..."]) -> float:
-    """Returns the median, of an even number of values the lower of the middle two.
+    """Returns the median; of an even number of values, the lower of the middle two.
 
-    That is what `torch.median` returns; `np.median` returns their mean.
+    `torch.median` returns this value, `np.median` the mean of the middle two.
     """
     flat = np.ravel(values)
     middle = (flat.size - 1) // 2
@@ -42,10 +42,10 @@ def median_scale(
         truth: metres.
         prediction: any unit.
         valid: the pixels compared.
-        lower: take the `lower_median`.
+        lower: use `lower_median`.
 
     Raises:
-        ValueError: there is no valid pixel, or the prediction is not positive there.
+        ValueError: no pixel is valid, or the prediction is not positive at one.
     """
     if not valid.any():
         raise ValueError("no valid pixel of true depth to scale the prediction by")
@@ -65,13 +65,13 @@ def hole_rate(
 ) -> float:
     """Returns the share of moving pixels predicted more than `factor` times too far.
 
-    An object that moves as the camera does has no parallax: to explain it, photometric
-    training can push it towards infinity, a hole in the depth map.
+    An object that moves with the camera shows no parallax. Photometric training can
+    explain that by an infinite depth, a hole in the depth map.
 
     Args:
         truth: metres.
-        prediction: metres, already scaled, not clipped.
-        moving: the pixels counted; not empty.
+        prediction: metres, scaled but not clipped.
+        moving: the pixels counted; at least one.
         factor: of the true depth.
     """
     return float(np.mean(prediction[moving] > factor * truth[moving]))
@@ -89,10 +89,10 @@ def depth_metrics(
 
     Args:
         truth: metres.
-        prediction: metres, already scaled; clipped here to the depth range.
-        valid: the pixels compared; not empty.
-        min_depth: metres.
-        max_depth: metres.
+        prediction: metres, scaled; clipped here to the depth range.
+        valid: the pixels compared; at least one.
+        min_depth: lower limit of clipping, metres.
+        max_depth: upper limit of clipping, metres.
     """
     g = truth[valid].astype(np.float64)
     p = np.clip(prediction[valid].astype(np.float64), min_depth, max_depth)

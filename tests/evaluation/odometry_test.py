@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from mdm_jax.evaluation import (
-    odometry_evaluation,
+    odometry,
     protocols,
-    summary,
     trajectory_files,
 )
+from mdm_jax.evaluation.report import caveats
 
 PROTOCOL = protocols.get("kitti_odometry")
 SNIPPETS = protocols.get("kitti_odometry_snippets")
@@ -41,8 +41,8 @@ def folders(tmp_path):
 
 
 def test_metrics_are_means_over_sequences_and_counts_are_sums(folders):
-    measured, unpredicted = odometry_evaluation.evaluate(PROTOCOL, *folders)
-    flat = odometry_evaluation.result(measured)
+    measured, unpredicted = odometry.evaluate(PROTOCOL, *folders)
+    flat = odometry.result(measured)
     one, two, three = (m.metrics for m in measured)
     assert unpredicted == ["03"]
     assert flat["odometry/ate_rmse_m"] == pytest.approx(
@@ -57,19 +57,17 @@ def test_metrics_are_means_over_sequences_and_counts_are_sums(folders):
 
 
 def test_what_is_left_out_is_said(folders):
-    measured, unpredicted = odometry_evaluation.evaluate(PROTOCOL, *folders)
-    rows = odometry_evaluation.rows(measured)
-    warnings = summary.odometry_warnings(PROTOCOL, rows, unpredicted)
+    measured, unpredicted = odometry.evaluate(PROTOCOL, *folders)
+    rows = [sequence.row() for sequence in measured]
+    warnings = caveats.of_odometry(PROTOCOL, rows, unpredicted)
     assert "not predicted: 03" in warnings
     assert any("02: 2 of 31 frames are not predicted" in w for w in warnings)
 
 
 def test_the_keys_of_one_sequence_are_the_flat_ones(folders):
     predicted, true = folders
-    measured, _ = odometry_evaluation.evaluate(
-        PROTOCOL, predicted / "01.txt", true / "01.txt"
-    )
-    flat = odometry_evaluation.result(measured)
+    measured, _ = odometry.evaluate(PROTOCOL, predicted / "01.txt", true / "01.txt")
+    flat = odometry.result(measured)
     for key in ("ate_rmse_m", "t_err_percent", "r_err_deg_per_100m"):
         assert math.isfinite(flat[f"odometry/{key}"])
     assert flat["odometry/snippet_ate_mean"] < flat["odometry/snippet_rmse_mean_m"]
@@ -77,47 +75,41 @@ def test_the_keys_of_one_sequence_are_the_flat_ones(folders):
 
 
 def test_a_snippet_that_is_not_predicted_is_an_error_unless_allowed(folders):
-    measured, unpredicted = odometry_evaluation.evaluate(SNIPPETS, *folders)
+    measured, unpredicted = odometry.evaluate(SNIPPETS, *folders)
     assert len(measured) == 3 and unpredicted == ["03"]
     (folders[0] / "04.txt").unlink()
-    with pytest.raises(ValueError, match=r"04\.txt: this snippet is not predicted"):
-        odometry_evaluation.evaluate(SNIPPETS, *folders)
-    measured, unpredicted = odometry_evaluation.evaluate(
-        SNIPPETS, *folders, allow_missing=True
-    )
+    with pytest.raises(ValueError, match=r"04\.txt: this snippet has no prediction"):
+        odometry.evaluate(SNIPPETS, *folders)
+    measured, unpredicted = odometry.evaluate(SNIPPETS, *folders, allow_missing=True)
     assert len(measured) == 2 and unpredicted == ["03", "04"]
 
 
 def test_too_short_a_drive_has_no_t_err_and_that_is_said(tmp_path):
     _write(tmp_path / "true", "a", _way(6))
-    measured, _ = odometry_evaluation.evaluate(
-        PROTOCOL, tmp_path / "true", tmp_path / "true"
-    )
-    flat = odometry_evaluation.result(measured)
+    measured, _ = odometry.evaluate(PROTOCOL, tmp_path / "true", tmp_path / "true")
+    flat = odometry.result(measured)
     assert math.isnan(flat["odometry/t_err_percent"])
-    rows = odometry_evaluation.rows(measured)
-    assert "too short" in summary.odometry_warnings(PROTOCOL, rows, [])[0]
+    rows = [sequence.row() for sequence in measured]
+    assert "too short" in caveats.of_odometry(PROTOCOL, rows, [])[0]
 
 
 def test_a_drive_too_short_for_any_snippet_is_an_error(tmp_path):
     _write(tmp_path / "true", "a", _way(4))
-    measured, _ = odometry_evaluation.evaluate(
-        SNIPPETS, tmp_path / "true", tmp_path / "true"
-    )
+    measured, _ = odometry.evaluate(SNIPPETS, tmp_path / "true", tmp_path / "true")
     with pytest.raises(ValueError, match="no snippet"):
-        odometry_evaluation.result(measured)
+        odometry.result(measured)
 
 
 def test_a_prediction_that_never_moves_names_its_sequence(tmp_path):
     _write(tmp_path / "true", "07", _way(6))
     _write(tmp_path / "still", "07", _way(6, step=0.0))
     with pytest.raises(ValueError, match="sequence 07: .* never moves"):
-        odometry_evaluation.evaluate(PROTOCOL, tmp_path / "still", tmp_path / "true")
+        odometry.evaluate(PROTOCOL, tmp_path / "still", tmp_path / "true")
 
 
 def test_errors_by_length_are_means_of_their_stretches(folders):
-    measured, _ = odometry_evaluation.evaluate(PROTOCOL, *folders)
-    rows = odometry_evaluation.by_length(measured)
+    measured, _ = odometry.evaluate(PROTOCOL, *folders)
+    rows = odometry.by_length(measured)
     assert [row["length_m"] for row in rows] == [100]
     values = np.concatenate([m.segments.translation for m in measured])
     assert values.size > 1

@@ -1,12 +1,12 @@
-"""How far a trajectory is from the truth: as a whole, per step, per stretch of road.
+"""Errors of a trajectory: of positions, steps, segments of road, and snippets.
 
-Poses are `world_from_camera` `[n 4 4]`, positions in metres after alignment. Errors of
-relative poses are those of `inverse(one motion) @ other motion`. Nothing here aligns;
-`alignment` does.
+Poses are `world_from_camera` `[n 4 4]`, with positions in metres after `alignment`. The
+error of a relative pose is `inverse(motion) @ other_motion`.
 
-Rotations in files are rounded, and formulas that are equal for exact rotations then
-differ in the third digit of small angles. So inverses are true ones, not transposes,
-angles come from the trace, and which motion is inverted follows the published codes.
+Rotations in files are rounded, and formulas that agree for exact rotations then differ
+in the third digit of small angles. This module follows the published code: inverses are
+matrix inverses and not transposes, angles come from the trace, and the motion that is
+inverted is the one inverted there.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int
 
-# Geiger et al. 2012: lengths of the sub-sequences in metres, and every how many frames
-# one starts.
+# Geiger et al. 2012: lengths of segments in metres, and frames between their starts.
 SEGMENT_LENGTHS = (100, 200, 300, 400, 500, 600, 700, 800)
 SEGMENT_STEP = 10
-# A camera that moves less in a snippet stands still, metres.
-STANDING = 0.01
+# A snippet with a shorter path, metres, is static.
+_STATIC = 0.01
 
 
 def translation_length(pose: Float[np.ndarray, "*n 4 4"]) -> Float[np.ndarray, "*n"]:
@@ -36,12 +35,12 @@ def rotation_angle(pose: Float[np.ndarray, "*n 4 4"]) -> Float[np.ndarray, "*n"]
 
 
 def rebased(poses: Float[np.ndarray, "n 4 4"]) -> Float[np.ndarray, "n 4 4"]:
-    """Returns the poses as seen from the first one, which becomes the identity."""
+    """Returns the poses relative to the first one, which becomes the identity."""
     return np.linalg.inv(poses[0]) @ poses
 
 
 def path_lengths(poses: Float[np.ndarray, "n 4 4"]) -> Float[np.ndarray, " n"]:
-    """Returns the length of the way from the first pose to each."""
+    """Returns the length of the path from the first pose to each pose."""
     steps = np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=-1)
     return np.concatenate([[0.0], np.cumsum(steps)])
 
@@ -51,19 +50,20 @@ def absolute_error(
 ) -> dict[str, float]:
     """Returns rmse, mean, median, std, min and max of the distances of positions."""
     distance = np.linalg.norm(true[:, :3, 3] - predicted[:, :3, 3], axis=-1)
-    return {
-        "rmse": float(np.sqrt(np.mean(distance**2))),
-        "mean": float(np.mean(distance)),
-        "median": float(np.median(distance)),
-        "std": float(np.std(distance)),
-        "min": float(np.min(distance)),
-        "max": float(np.max(distance)),
+    statistics = {
+        "rmse": np.sqrt(np.mean(distance**2)),
+        "mean": np.mean(distance),
+        "median": np.median(distance),
+        "std": np.std(distance),
+        "min": np.min(distance),
+        "max": np.max(distance),
     }
+    return {name: float(value) for name, value in statistics.items()}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StepErrors:
-    """Errors of the motion from a frame to the next, one entry for each step."""
+    """Errors of the motion from each frame to the next, metres and radians."""
 
     translation: Float[np.ndarray, " m"]
     rotation: Float[np.ndarray, " m"]
@@ -74,12 +74,12 @@ def step_errors(
     predicted: Float[np.ndarray, "n 4 4"],
     frames: Int[np.ndarray, " n"],
 ) -> StepErrors:
-    """Returns the relative pose errors, metres and radians, of consecutive frames.
+    """Returns the relative pose errors of consecutive frames.
 
     Args:
         true: poses.
         predicted: poses of the same frames.
-        frames: their numbers; steps over a missing frame are left out.
+        frames: frame numbers; steps over a missing frame are left out.
     """
     first = np.flatnonzero(np.diff(frames) == 1)
     error = np.linalg.inv(_motion(true, first, first + 1)) @ _motion(
@@ -90,13 +90,13 @@ def step_errors(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SegmentErrors:
-    """Errors over stretches of road, one entry for each stretch.
+    """Errors of segments of road, one entry for each segment.
 
     Attributes:
-        first: number of the frame it starts at.
+        first: number of the first frame.
         length: nominal length, metres.
-        translation: error over length, metres per metre.
-        rotation: error over length, radians per metre.
+        translation: error divided by the length, metres per metre.
+        rotation: error divided by the length, radians per metre.
     """
 
     first: Int[np.ndarray, " m"]
@@ -105,11 +105,11 @@ class SegmentErrors:
     rotation: Float[np.ndarray, " m"]
 
     def t_err_percent(self) -> float:
-        """Returns the mean translation error in percent, NaN without any stretch."""
+        """Returns the mean translation error in percent, NaN without segments."""
         return 100 * _mean(self.translation)
 
     def r_err_deg_per_100m(self) -> float:
-        """Returns the mean rotation error, NaN without any stretch."""
+        """Returns the mean rotation error, NaN without segments."""
         return 100 * float(np.degrees(_mean(self.rotation)))
 
 
@@ -121,16 +121,16 @@ def segment_errors(
     lengths: tuple[int, ...] = SEGMENT_LENGTHS,
     step: int = SEGMENT_STEP,
 ) -> SegmentErrors:
-    """Returns the errors over stretches of each length, from every `step`-th frame.
+    """Returns the errors of segments of each length, from every `step`-th frame.
 
-    A stretch ends at the first frame for which the true way is longer than its nominal
-    length (Geiger et al. 2012). Stretches that leave the drive, or one of whose ends is
+    A segment ends at the first frame for which the true path exceeds the nominal length
+    (Geiger et al. 2012). Segments that leave the drive, or whose first or last frame is
     not predicted, are left out.
 
     Args:
         true: poses of all frames of the drive.
-        predicted: poses of some of them.
-        frames: which these are, counted from 0, ascending.
+        predicted: poses of some frames.
+        frames: their numbers, counted from 0, ascending.
         lengths: metres.
         step: frames.
     """
@@ -160,14 +160,14 @@ class SnippetErrors:
     """Errors of short snippets of a trajectory, one entry for each snippet.
 
     Attributes:
-        ate: the number of the SfM-Learner tables, metres: the root of the *sum* of the
+        ate: the error of the SfM-Learner tables, metres: the root of the *sum* of the
             squared distances, divided by the number of frames N.
-        rmse: the root of their *mean*, metres, which is larger by the root of N.
-        scale: what the prediction was multiplied by; NaN where it does not move at all
-            and was kept. A negative one turns a prediction of the opposite motion into
-            a good one.
-        length: the true way, metres. Where it is 0 the best scale is 0, and so is the
-            error, whatever is predicted.
+        rmse: the root of their *mean*, metres, larger by the root of N.
+        scale: the factor of the prediction; NaN where it does not move and is not
+            scaled. A negative factor turns a prediction of the opposite motion into a
+            good one.
+        length: of the true path, metres. Where it is 0, the best scale and the error
+            are 0 for any prediction.
     """
 
     ate: Float[np.ndarray, " s"]
@@ -176,15 +176,15 @@ class SnippetErrors:
     length: Float[np.ndarray, " s"]
 
     def counts(self) -> dict[str, int]:
-        """Returns how many snippets there are, and of those that need a second look.
+        """Returns the number of snippets, and of those whose scale hides an error.
 
-        These are counted and not corrected, because published numbers have them too.
+        These are counted but not corrected, as published numbers contain them.
         """
         return {
             "num_snippets": self.ate.size,
             "num_still_snippets": int(np.sum(np.isnan(self.scale))),
             "num_backward_snippets": int(np.sum(self.scale < 0)),
-            "num_standing_snippets": int(np.sum(self.length < STANDING)),
+            "num_standing_snippets": int(np.sum(self.length < _STATIC)),
         }
 
 
@@ -197,13 +197,13 @@ def snippet_errors(
 ) -> SnippetErrors:
     """Returns the errors of all snippets of consecutive frames (Zhou et al. 2017).
 
-    Both snippets start at the origin, looking ahead; then the predicted one gets the
-    least-squares scale. One that does not move at all keeps its scale.
+    Both snippets are expressed relative to their first pose; then the prediction is
+    scaled by least squares, unless it does not move.
 
     Args:
         true: poses.
         predicted: poses of the same frames.
-        frames: their numbers; snippets with a missing frame are left out.
+        frames: frame numbers; snippets with a missing frame are left out.
         length: N, frames.
     """
     starts = np.arange(len(frames) - length + 1)
@@ -215,15 +215,15 @@ def snippet_errors(
     )
     power = np.sum(positions**2, axis=(-2, -1))
     agreement = np.sum(true_positions * positions, axis=(-2, -1))
-    still = power == 0
-    scale = agreement / np.where(still, 1.0, power)
+    static = power == 0
+    scale = agreement / np.where(static, 1.0, power)
     error = scale[:, None, None] * positions - true_positions
     squares = np.sum(error**2, axis=(-2, -1))
     steps = np.linalg.norm(np.diff(true_positions, axis=1), axis=-1)
     return SnippetErrors(
         np.sqrt(squares) / length,
         np.sqrt(squares / length),
-        np.where(still, np.nan, scale),
+        np.where(static, np.nan, scale),
         np.sum(steps, axis=-1),
     )
 

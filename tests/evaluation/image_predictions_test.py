@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from mdm_jax.evaluation import image_depth, predictions, protocols
+from mdm_jax.evaluation import image_predictions, map_files, protocols
 
 
 def _images(sizes):
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, (*size, 3)).astype(np.uint8) for size in sizes]
     names = [f"{i:03d}" for i in range(len(images))]
-    return predictions.Maps(names, names, images.__getitem__, named=True)
+    return map_files.Maps(names, names, images.__getitem__, named=True)
 
 
 def test_images_of_any_size_are_predicted_once_each_in_whole_batches():
@@ -21,7 +21,7 @@ def test_images_of_any_size_are_predicted_once_each_in_whole_batches():
         calls.append(frames.shape)
         return frames.mean(axis=-1)
 
-    maps = image_depth.predicted_depth(
+    maps = image_predictions.predicted_depth(
         images, predict, protocol=protocols.get("waymo"), size=(8, 24), batch_size=2
     )
     for i in range(5):
@@ -47,5 +47,5 @@ def test_the_network_sees_what_the_protocol_says_a_prediction_shows(
 ):
     y, x = np.indices(size)
     image = np.stack([y, x], axis=-1)
-    shown = image_depth.shown_part(protocols.get(protocol), image)
+    shown = image_predictions.visible_part(protocols.get(protocol), image)
     assert (*shown[0, 0], *shown[-1, -1] + 1) == (box[0], box[2], box[1], box[3])

@@ -1,21 +1,18 @@
-"""True depth as data sets store it: lists of LiDAR points, Cityscapes disparity.
-
-Each function here makes a `convert` for `predictions.open_maps`.
-"""
+"""True depth in the forms of data sets: maps, LiDAR points, Cityscapes disparity."""
 
 from __future__ import annotations
 
 import json
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
-from mdm_jax.evaluation import predictions
+from mdm_jax.evaluation import map_files
 
-# Order of the columns in lists of points: of KITTI exporters; of Waymo and nuScenes.
+# Order of the columns of points: as exported from KITTI; from Waymo and nuScenes.
 POINTS = ("row_column_depth", "x_y_depth")
 
 
@@ -25,21 +22,21 @@ def open_truth(
     png_unit: float = 1 / 256,
     points: str | None = None,
     size: Sequence[int] | None = None,
-    cameras: str | None = None,
+    cameras: str | os.PathLike[str] | None = None,
     allow_pickle: bool = False,
-) -> predictions.Maps:
-    """Returns the true depth found at a path, in metres.
+) -> map_files.Maps:
+    """Returns the true depth at a path, in metres.
 
     Args:
-        path: see `predictions.open_maps`.
-        png_unit: metres of a step of a 16-bit PNG.
-        points: order of the columns where the truth is lists of points.
-        size: (height, width) that points belong to.
-        cameras: folder of the cameras where the truth is disparity of Cityscapes.
-        allow_pickle: see `predictions.open_maps`.
+        path: see `map_files.open_maps`.
+        png_unit: metres per step of a 16-bit PNG.
+        points: order of the columns if the truth consists of lists of points.
+        size: (height, width) of the images that points belong to.
+        cameras: folder of the camera files if the truth is Cityscapes disparity.
+        allow_pickle: see `map_files.open_maps`.
 
     Raises:
-        ValueError: see `predictions.open_maps`; or points without a size.
+        ValueError: see `map_files.open_maps`; or the size of points is missing.
     """
     convert = None
     if cameras is not None:
@@ -49,26 +46,23 @@ def open_truth(
             raise ValueError("points need the size of their images, height and width")
         height, width = size
         convert = from_points((height, width), order=points)
-    return predictions.open_maps(
+    return map_files.open_maps(
         path, png_unit=png_unit, allow_pickle=allow_pickle, convert=convert
     )
 
 
-def from_points(
-    size: tuple[int, int], *, order: str
-) -> Callable[[np.ndarray, str], np.ndarray]:
-    """Returns a function that makes maps `[h w]`, 0 where unknown, of points `[n 3]`.
+def from_points(size: tuple[int, int], *, order: str) -> map_files.Convert:
+    """Returns a function that turns points `[n 3]` into a map `[h w]`, 0 where unknown.
 
-    Coordinates are cut to whole pixels. Where several points fall into one pixel, the
-    nearest counts.
+    Coordinates are truncated to pixels. The nearest of several points in a pixel counts.
 
     Args:
         size: (height, width) of the maps.
         order: of the columns, one of `POINTS`.
 
     Raises:
-        ValueError: an unknown order; and, from the function, where an array is no list
-            of points, or one lies outside.
+        ValueError: an unknown order. The function itself raises it if an array is no
+            list of points or a point lies outside the image.
     """
     if order not in POINTS:
         raise ValueError(f"points are {' or '.join(POINTS)}, got {order!r}")
@@ -94,19 +88,17 @@ def from_points(
     return convert
 
 
-def from_cityscapes(
-    cameras: str | os.PathLike[str],
-) -> Callable[[np.ndarray, str], np.ndarray]:
-    """Returns a function that makes depth of the disparity that Cityscapes supplies.
+def from_cityscapes(cameras: str | os.PathLike[str]) -> map_files.Convert:
+    """Returns a function that turns Cityscapes disparity images into depth.
 
-    Of a value p > 0 in `<image>_disparity.png`, read with a unit of 1, the disparity is
-    `(p - 1) / 256` pixels and the depth `baseline * fx / disparity`; 0 is unknown.
+    A value p > 0 of `<image>_disparity.png`, read with a unit of 1, is a disparity of
+    `(p - 1) / 256` pixels, and the depth is `baseline * fx / disparity`; 0 is unknown.
 
     Args:
-        cameras: folder with `<image>_camera.json` in it, at any depth.
+        cameras: folder that contains `<image>_camera.json`, at any depth.
 
     Raises:
-        ValueError: from the function, where the camera is missing or incomplete.
+        ValueError: the function itself raises it if a camera is missing or incomplete.
     """
     files = {file.name: file for file in pathlib.Path(cameras).rglob("*_camera.json")}
 

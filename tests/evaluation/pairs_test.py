@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mdm_jax.evaluation import baselines, evaluate
+from mdm_jax.evaluation import baselines
+from mdm_jax.evaluation import pairs as pairs_lib
 from mdm_jax.recording import arrays as recording_lib
 
 
@@ -23,9 +24,11 @@ def predict():
 
 
 def test_pairs_are_spread_evenly_and_batches_filled(tiny_recordings, predict):
-    chosen = evaluate.frame_pairs(tiny_recordings, max_frames=5)
+    chosen = pairs_lib.frame_pairs(tiny_recordings, max_frames=5)
     assert chosen == [(0, 0), (0, 2), (0, 4), (1, 2), (1, 4)]
-    pairs = list(evaluate.predict_pairs(predict, tiny_recordings, chosen, batch_size=4))
+    pairs = list(
+        pairs_lib.PredictedPairs(predict, tiny_recordings, chosen, batch_size=4)
+    )
     assert [(p.recording.name, p.index, p.source_index) for p in pairs] == [
         ("first", 0, 1),
         ("first", 2, 3),
@@ -40,10 +43,10 @@ def test_pairs_are_spread_evenly_and_batches_filled(tiny_recordings, predict):
 
 
 def test_pairs_are_a_frame_stride_apart(tiny_recordings, predict):
-    chosen = evaluate.frame_pairs(tiny_recordings[:1], frame_stride=3)
+    chosen = pairs_lib.frame_pairs(tiny_recordings[:1], frame_stride=3)
     assert chosen == [(0, 0), (0, 1), (0, 2)]
     pairs = list(
-        evaluate.predict_pairs(
+        pairs_lib.PredictedPairs(
             predict, tiny_recordings[:1], chosen, batch_size=2, frame_stride=3
         )
     )
@@ -61,7 +64,7 @@ def test_held_out_recordings_are_none_of_those_trained_on(
 ):
     pairs = [(0, 0), (1, 0)]
     list(
-        evaluate.predict_pairs(
+        pairs_lib.PredictedPairs(
             predict, tiny_recordings, pairs, batch_size=2, held_out=held_out
         )
     )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mdm_jax import config as config_lib
-from mdm_jax.evaluation import drive_evaluation, protocols, summary
+from mdm_jax.evaluation import drives, protocols
+from mdm_jax.evaluation.report import tables
 
 EVALUATION = config_lib.base_config().evaluation
 PLAIN = protocols.get("synthetic")
@@ -23,7 +24,7 @@ def test_the_truth_in_another_unit_is_perfect_in_every_metric(
     true_pairs, tiny_recordings
 ):
     pairs = true_pairs(tiny_recordings)
-    result = drive_evaluation.measure(PLAIN, pairs, EVALUATION)
+    result = drives.measure(PLAIN, pairs, EVALUATION)
     assert pairs.calls == [4, 4, 4]
     for key, value in {
         "depth/abs_rel": 0,
@@ -48,7 +49,7 @@ def test_the_truth_in_another_unit_is_perfect_in_every_metric(
         "first, frame 0",
         "first, frame 1",
     ]
-    labels = [row[0] for row in summary.motion_table(result.metrics)]
+    labels = [row[0] for row in tables.drives_table(result.metrics)]
     assert {"motion F1", "object direction [deg]", "motion IoU"} < set(labels)
 
 
@@ -58,7 +59,7 @@ def test_depth_is_measured_as_the_protocol_says(true_pairs, tiny_recordings):
 
     pairs = true_pairs(tiny_recordings, change=drifting)
     errors = {
-        scaling: drive_evaluation.measure(
+        scaling: drives.measure(
             dataclasses.replace(PLAIN, scaling=scaling), pairs, EVALUATION
         ).metrics["depth/abs_rel"]
         for scaling in protocols.SCALINGS
@@ -72,7 +73,7 @@ def test_depth_is_measured_as_the_protocol_says(true_pairs, tiny_recordings):
 
 def test_only_what_is_known_is_measured(true_pairs, tiny_recordings):
     pairs = true_pairs(_without_objects(tiny_recordings))
-    result = drive_evaluation.measure(PLAIN, pairs, EVALUATION)
+    result = drives.measure(PLAIN, pairs, EVALUATION)
     parts = {key.split("/")[0] for key in result.metrics}
     assert {"depth", "egomotion", "reconstruction"} <= parts
     assert not parts & {"motion", "moving", "objects", "optical_flow", "scene_flow"}
@@ -86,9 +87,10 @@ def test_pairs_can_be_read_again_in_any_order(true_pairs, tiny_recordings):
         recording, index = tiny_recordings[i // 5], i % 5
         pair = pairs[i]
         assert (pair.recording, pair.index) == (recording, index)
-        got = pairs.inputs().predictions.read(i)
+        got = drives.depth_inputs(pairs).predictions.read(i)
         np.testing.assert_allclose(got, 0.2 * recording.depth[index], rtol=1e-6)
-        np.testing.assert_array_equal(pairs.images().read(i), recording.frames[index])
+        images = drives.maps_of(pairs, lambda pair: pair.recording.frames[pair.index])
+        np.testing.assert_array_equal(images.read(i), recording.frames[index])
     assert pairs.calls == [4, 4, 4, 4]
     with pytest.raises(IndexError):
         pairs[10]
@@ -96,7 +98,7 @@ def test_pairs_can_be_read_again_in_any_order(true_pairs, tiny_recordings):
 
 def test_baselines_are_measured_alike(true_pairs, tiny_recordings):
     maps = {"flat": np.full((32, 40), 9.0)}
-    result = drive_evaluation.measure(
+    result = drives.measure(
         PLAIN, true_pairs(tiny_recordings), EVALUATION, baselines=maps
     )
     assert result.metrics["baseline/abs_rel"] > 0.1

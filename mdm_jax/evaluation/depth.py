@@ -1,7 +1,7 @@
 """Depth of many images measured by a protocol, one image at a time.
 
-`DepthEvaluation` keeps a few numbers for each image and never a map. An image without a
-true depth that counts is left out and counted in `depth/num_skipped`.
+`DepthEvaluation` stores a few numbers for each image and no maps. An image without
+valid true depth is left out and counted in `depth/num_skipped`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import tqdm
 from absl import logging
 
 from mdm_jax.evaluation import depth_comparison
-from mdm_jax.evaluation import depth_metrics as metrics_lib
 from mdm_jax.evaluation.depth_comparison import Compared
-from mdm_jax.evaluation.predictions import Maps
+from mdm_jax.evaluation.map_files import Maps
+from mdm_jax.evaluation.measures import depth_metrics as metrics_lib
 from mdm_jax.evaluation.protocols import DepthProtocol
 
 _LOG_EVERY = 100
@@ -26,14 +26,14 @@ _LOG_EVERY = 100
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Inputs:
-    """What is compared; all maps are in the order of the truth.
+    """Maps to compare, all in the order of the truth.
 
     Attributes:
         truth: metres, 0 where unknown.
         predictions: one for each true map.
-        kind: `depth` or `disparity`, of the predictions.
-        labels: of objects, of the size of the truth; None where unknown.
-        moving_labels: which labels move; empty for all but 0.
+        kind: whether the predictions are `depth` or `disparity`.
+        labels: object labels of the size of the truth; None where unknown.
+        moving_labels: the labels that move; if empty, all but 0.
     """
 
     truth: Maps
@@ -43,7 +43,7 @@ class Inputs:
     moving_labels: Sequence[int] = ()
 
     def compared(self, protocol: DepthProtocol, index: int) -> Compared:
-        """Returns the numbers of an image that the protocol compares.
+        """Returns the maps that the protocol compares for an image.
 
         Raises:
             ValueError: see `depth_comparison.compared`.
@@ -63,20 +63,6 @@ class Inputs:
             moving=moving,
         )
 
-    def seen(self, protocol: DepthProtocol, index: int) -> depth_comparison.Seen:
-        """Returns the maps of an image that are compared.
-
-        Raises:
-            ValueError: see `depth_comparison.compared`.
-        """
-        return depth_comparison.seen(
-            protocol,
-            self.predictions.places[index],
-            self.truth.read(index),
-            self.predictions.read(index),
-            kind=self.kind,
-        )
-
 
 def evaluate(protocol: DepthProtocol, inputs: Inputs) -> DepthEvaluation:
     """Returns the evaluation of all images, read one at a time.
@@ -93,20 +79,17 @@ def evaluate(protocol: DepthProtocol, inputs: Inputs) -> DepthEvaluation:
 
 
 def begin(protocol: DepthProtocol, inputs: Inputs) -> DepthEvaluation:
-    """Returns an evaluation without any image, with the scale if it is global.
-
-    The arguments and errors are those of `evaluate`.
-    """
+    """Returns an empty evaluation, with the scale of all images if it is global."""
     if protocol.scaling != "global":
         return DepthEvaluation(protocol)
-    pixels = (inputs.compared(protocol, i) for i in progress(len(inputs.truth)))
+    images = (inputs.compared(protocol, i) for i in progress(len(inputs.truth)))
+    pixels = (image.pixels() for image in images)
     scales = [depth_comparison.scale_of(protocol, p) for p in pixels if p.truth.size]
     return DepthEvaluation(protocol, scale=float(np.median(scales)) if scales else 1.0)
 
 
 def progress(num_images: int) -> Iterator[int]:
-    """Yields the numbers of images; shows a bar on a terminal, elsewhere log lines."""
-    # None: only where there is a terminal.
+    """Yields image indices, with a progress bar on a terminal and log lines elsewhere."""
     with tqdm.tqdm(total=num_images, unit="image", disable=None, leave=False) as bar:
         for index in range(num_images):
             yield index
@@ -116,15 +99,14 @@ def progress(num_images: int) -> Iterator[int]:
 
 
 def examples(rows: Sequence[Mapping[str, Any]], *, count: int) -> dict[str, list[int]]:
-    """Returns the images with the largest and, of the others, the least errors.
+    """Returns the indices of the rows with extreme errors, the most extreme first.
 
     Args:
         rows: of an evaluation.
-        count: of each kind, at most.
+        count: at most this many of each kind.
 
     Returns:
-        Indices of rows by `Worst` and, where any are left, `Best`, the extreme ones
-        first.
+        Indices by `Worst` and, of the remaining rows, `Best`.
     """
     order = [i for i, row in enumerate(rows) if "abs_rel" in row]
     order.sort(key=lambda i: -rows[i]["abs_rel"])
@@ -133,86 +115,76 @@ def examples(rows: Sequence[Mapping[str, Any]], *, count: int) -> dict[str, list
 
 
 class DepthEvaluation:
-    """Folds images into the metrics of a protocol.
+    """Accumulates images into the metrics of a protocol.
 
     Attributes:
-        rows: a row of numbers for each image, with the image's name; `factor` is what
-            its depth was multiplied by.
+        rows: the numbers of each image, with its `name`; `factor` is what its depth was
+            multiplied by.
     """
 
     def __init__(self, protocol: DepthProtocol, *, scale: float | None = None):
-        """Begins.
+        """Initializes the evaluation.
 
         Args:
-            protocol: names every detail.
-            scale: the one factor of all images, for a protocol with global scaling.
+            protocol: how to measure.
+            scale: the factor of all images, for a protocol with global scaling.
 
         Raises:
-            ValueError: the protocol scales globally and there is no scale.
+            ValueError: the protocol scales globally and the scale is missing.
         """
         if protocol.scaling == "global" and scale is None:
             raise ValueError("a protocol with global scaling needs the scale")
         self._protocol = protocol
         self._scale = 1.0 if scale is None else scale
         self.rows: list[dict[str, Any]] = []
-        self._num_skipped = 0
         self._parts: dict[str, list[dict[str, float]]] = {}
-        self._scales: list[float] = []
         self._holes = np.zeros(2)
-        edges = protocol.range_edges()
-        self._edges = edges
+        self._edges = protocol.range_edges()
         # Rows: pixels, and sums of |g - p| / g, (g - p)^2 and of ratios below 1.25.
-        self._bins = np.zeros((4, len(edges) - 1))
+        self._bins = np.zeros((4, len(self._edges) - 1))
 
-    def add(self, name: str, pixels: Compared) -> None:
-        """Takes an image into account."""
+    def add(self, name: str, image: Compared) -> None:
+        """Adds an image."""
+        pixels = image.pixels()
         row: dict[str, Any] = {"name": name, "pixels": pixels.truth.size}
         self.rows.append(row)
         if not pixels.truth.size:
-            self._num_skipped += 1
             return
         ratio = depth_comparison.scale_of(self._protocol, pixels)
-        self._scales.append(ratio)
-        row["scale"] = ratio
-        scaling = self._protocol.scaling
-        factor = {"per_image": ratio, "none": 1.0}.get(scaling, self._scale)
-        row["factor"] = factor
+        factors = {"per_image": ratio, "global": self._scale, "none": 1.0}
+        factor = factors[self._protocol.scaling]
         depth = pixels.depth * factor
-        everywhere = np.ones_like(pixels.truth, bool)
-        scaled = self._measured("depth", pixels.truth, depth, everywhere)
-        row.update(scaled)
-        unscaled = self._measured(
-            "depth_unscaled", pixels.truth, pixels.depth, everywhere
-        )
+        row |= {"scale": ratio, "factor": factor}
+        row |= self._measure("depth", pixels.truth, depth, pixels.counted)
+        unscaled = self._measure("depth_unscaled", *pixels[:3])
         row["unscaled_abs_rel"] = unscaled["abs_rel"]
         row["correlation"] = _correlation(np.log(pixels.truth), np.log(pixels.depth))
-        self._add_to_bins(pixels.truth, depth)
+        self._add_to_bins(pixels.truth[0], depth[0])
         if pixels.moving is None:
             return
-        if not pixels.moving.all():
-            part = self._measured("static", pixels.truth, depth, ~pixels.moving)
-            row["static_abs_rel"] = part["abs_rel"]
-        if pixels.moving.any():
-            part = self._measured("moving", pixels.truth, depth, pixels.moving)
-            row["moving_abs_rel"] = part["abs_rel"]
+        for part, mask in (("static", ~pixels.moving), ("moving", pixels.moving)):
+            if mask.any():
+                values = self._measure(part, pixels.truth, depth, mask)
+                row[f"{part}_abs_rel"] = values["abs_rel"]
+        if count := pixels.moving.sum():
             rate = metrics_lib.hole_rate(pixels.truth, depth, pixels.moving)
-            count = pixels.moving.sum()
             self._holes += (rate * count, count)
             row["hole_rate"] = rate
 
     def result(self) -> dict[str, float]:
-        """Returns the flat metrics.
+        """Returns the metrics by key.
 
-        `depth/` is what the protocol asks for and `depth_unscaled/` the same without
-        any scaling; `moving/` and `static/` are over the images with such pixels,
+        `depth/` follows the protocol, and `depth_unscaled/` omits its scaling.
+        `moving/` and `static/` average over the images with such pixels,
         `moving/hole_rate` over all moving pixels, and `depth_range/` over all pixels
-        whose true depth lies in the range. `depth/correlation` is that of the
-        logarithms: negative where disparity is taken for depth.
+        whose true depth lies in the range. `depth/correlation` compares logarithms and
+        is negative where disparity was given as depth.
 
         Raises:
-            ValueError: no image had a true depth that counts.
+            ValueError: no image has valid true depth.
         """
-        if not self._scales:
+        counted = [row for row in self.rows if row["pixels"]]
+        if not counted:
             raise ValueError(
                 f"none of {len(self.rows)} images has a true depth between"
                 f" {self._protocol.min_truth:g} and {self._protocol.max_truth:g} m in"
@@ -223,16 +195,14 @@ class DepthEvaluation:
             result |= {f"{part}/{k}": v for k, v in self._averaged(images).items()}
             if part != "depth_unscaled":
                 result[f"{part}/num_images"] = len(images)
-        scales = np.array(self._scales)
-        counted = [row for row in self.rows if row["pixels"]]
+        scales = np.array([row["scale"] for row in counted])
+        correlations = [row["correlation"] for row in counted]
         result |= {
-            "depth/num_skipped": self._num_skipped,
+            "depth/num_skipped": len(self.rows) - len(counted),
             "depth/min_pixels": min(row["pixels"] for row in counted),
-            "depth/correlation": float(
-                np.mean([row["correlation"] for row in counted])
-            ),
+            "depth/correlation": float(np.mean(correlations)),
             "depth/scale": float(np.mean(scales)),
-            # Two spreads are quoted: over the mean, and monodepth2's over the median.
+            # Papers quote both spreads: over the mean, and monodepth2's over the median.
             "depth/scale_spread": float(np.std(scales) / np.mean(scales)),
             "depth/scale_median": float(np.median(scales)),
             "depth/scale_std_over_median": float(np.std(scales / np.median(scales))),
@@ -245,35 +215,33 @@ class DepthEvaluation:
         return result
 
     def by_range(self) -> list[dict[str, Any]]:
-        """Returns range, abs_rel, rmse, a1 and number of pixels of each depth bin."""
-        rows: list[dict[str, Any]] = []
-        for low, high, (count, relative, squares, close) in zip(
-            self._edges[:-1], self._edges[1:], self._bins.T, strict=True
-        ):
-            if count:
-                rows.append(
-                    {
-                        "range": f"{low:g}-{high:g}m",
-                        "abs_rel": float(relative / count),
-                        "rmse": math.sqrt(squares / count),
-                        "a1": float(close / count),
-                        "num_pixels": int(count),
-                    }
-                )
-        return rows
+        """Returns the errors over the pixels of each range of true depth."""
+        return [
+            {
+                "range": f"{low:g}-{high:g}m",
+                "abs_rel": float(relative / count),
+                "rmse": math.sqrt(squares / count),
+                "a1": float(close / count),
+                "num_pixels": int(count),
+            }
+            for low, high, (count, relative, squares, close) in zip(
+                self._edges[:-1], self._edges[1:], self._bins.T, strict=True
+            )
+            if count
+        ]
 
-    def _measured(
+    def _measure(
         self, part: str, truth: np.ndarray, depth: np.ndarray, mask: np.ndarray
     ) -> dict[str, float]:
-        protocol = self._protocol
+        """Adds an image's errors over the masked pixels to a part; returns them."""
         values = metrics_lib.depth_metrics(
             truth,
             depth,
             mask,
-            min_depth=protocol.min_clip,
-            max_depth=protocol.max_clip,
+            min_depth=self._protocol.min_clip,
+            max_depth=self._protocol.max_clip,
         )
-        if protocol.log10:
+        if self._protocol.log10:
             values["rmse_log"] /= math.log(10)
         images = self._parts.setdefault(part, [])
         images.append(values | {"pixels": float(mask.sum())})
@@ -281,10 +249,10 @@ class DepthEvaluation:
 
     def _averaged(self, images: list[dict[str, float]]) -> dict[str, float]:
         by_pixel = self._protocol.averaging == "pixels"
-        weights = np.array([one["pixels"] if by_pixel else 1.0 for one in images])
+        weights = np.array([image["pixels"] if by_pixel else 1.0 for image in images])
         result = {}
         for name in metrics_lib.NAMES:
-            values = np.array([one[name] for one in images])
+            values = np.array([image[name] for image in images])
             if by_pixel and name.startswith("rmse"):
                 result[name] = float(np.sqrt(np.average(values**2, weights=weights)))
             else:
@@ -292,16 +260,13 @@ class DepthEvaluation:
         return result
 
     def _add_to_bins(self, truth: np.ndarray, depth: np.ndarray) -> None:
-        g = truth[0]
-        p = np.clip(depth[0], self._protocol.min_clip, self._protocol.max_clip)
+        g = truth
+        p = np.clip(depth, self._protocol.min_clip, self._protocol.max_clip)
         bins = np.clip(np.searchsorted(self._edges, g, side="right") - 1, 0, None)
         bins = np.minimum(bins, self._bins.shape[1] - 1)
         close = np.maximum(g / p, p / g) < 1.25
-        for row, values in zip(
-            self._bins,
-            (np.ones_like(g), np.abs(g - p) / g, (g - p) ** 2, close),
-            strict=True,
-        ):
+        columns = (np.ones_like(g), np.abs(g - p) / g, (g - p) ** 2, close)
+        for row, values in zip(self._bins, columns, strict=True):
             row += np.bincount(bins, weights=values, minlength=len(row))
 
 

@@ -1,6 +1,7 @@
 """What a run shows of itself: the right layout, step, pairs and table rows."""
 
 import dataclasses
+import types
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,8 @@ import pytest
 
 from mdm_jax import methods
 from mdm_jax.structs import batch_from_arrays
-from mdm_jax.train import data, evaluation, optimizer, sharding
+from mdm_jax.train import data, optimizer, sharding
+from mdm_jax.train import evaluator as evaluator_lib
 from mdm_jax.train import state as state_lib
 
 
@@ -26,7 +28,7 @@ def make_evaluator(toy_config, tiny_recordings, tmp_path):
         state = state_lib.create(method, optimizer.create(toy_config), batch, 0)
         recordings = data.Data(tiny_recordings, tiny_recordings[:1], "test")
         mesh = sharding.make_mesh()
-        evaluator = evaluation.Evaluator(
+        evaluator = evaluator_lib.Evaluator(
             method, recordings, toy_config, mesh, str(tmp_path)
         )
         return evaluator, jax.device_put(state, sharding.replicated(mesh))
@@ -47,10 +49,10 @@ def test_evaluation_batches_are_split_over_the_devices_where_they_can_be(
             shards.append((len(frames), frames[0].data.shape[0]))
         return placed
 
-    monkeypatch.setattr(evaluation.jax, "device_put", device_put)
+    monkeypatch.setattr(evaluator_lib.jax, "device_put", device_put)
     evaluator, state = make_evaluator(**{"evaluation.batch_size": batch_size})
-    monkeypatch.undo()
     metrics = evaluator(state, seconds=1.0)
+    monkeypatch.undo()
     assert set(shards) == {(8, num_clips)}
     assert metrics["train_drive/depth/num_images"] == 8
 
@@ -97,7 +99,7 @@ def test_a_held_out_drive_has_the_mean_camera_of_those_trained_on(make_evaluator
 def test_learned_intrinsics_are_logged_and_have_table_rows(make_evaluator, monkeypatch):
     lines = []
     monkeypatch.setattr(
-        evaluation.logging, "info", lambda text, *values: lines.append(text % values)
+        evaluator_lib.logging, "info", lambda text, *values: lines.append(text % values)
     )
     evaluator, state = make_evaluator(**{"camera.intrinsics": "video"})
     metrics = evaluator(state, seconds=1.0)
@@ -105,7 +107,11 @@ def test_learned_intrinsics_are_logged_and_have_table_rows(make_evaluator, monke
         f"{drive} drive: learned intrinsics fx 40.0, fy 30.0, cx 19.5, cy 15.5 pixels"
         for drive in ("train", "test")
     ]
-    labels = [row[0] for row in evaluation.summary_table(metrics, "test_drive")]
+    printed = []
+    reporter = types.SimpleNamespace(table=lambda *table: printed.append(table))
+    evaluator_lib.print_tables(metrics, reporter)
+    assert [title for title, _ in printed] == ["train drive", "test drive"]
+    labels = [row[0] for row in printed[1][1]]
     assert "learned fx [pixels]" in labels
     assert "focal length, relative error" in labels
 
@@ -117,14 +123,14 @@ def test_learned_intrinsics_are_logged_and_have_table_rows(make_evaluator, monke
 def test_only_the_pairs_of_the_panel_are_kept(make_evaluator, monkeypatch):
     shown = []
     monkeypatch.setattr(
-        evaluation,
+        evaluator_lib,
         "panel_row",
         lambda pair, config: (
             shown.append(pair.index)
             or {"frame": (pair.recording.frames[pair.index], "image")}
         ),
     )
-    monkeypatch.setattr(evaluation, "PANEL_ROWS", 2)
+    monkeypatch.setattr(evaluator_lib, "PANEL_ROWS", 2)
     evaluator, state = make_evaluator(**{"evaluation.max_frames": 0})
     evaluator(state, seconds=1.0)
     # Of the pairs 0 to 4 of the only held-out drive.
@@ -155,8 +161,11 @@ def test_each_set_of_drives_is_measured_by_what_is_known_of_it(
     assert metrics["test_drive/depth/num_images"] == 5
     assert not any(key.startswith("test_drive/egomotion") for key in metrics)
     assert not any("/motion/" in key or "/moving/" in key for key in metrics)
-    rows = evaluation.summary_table(metrics, "test_drive")
-    assert [row[0] for row in rows[1:3]] == ["depth Abs Rel", "depth Sq Rel"]
+    printed = []
+    reporter = types.SimpleNamespace(table=lambda *table: printed.append(table))
+    evaluator_lib.print_tables(metrics, reporter)
+    labels = [row[0] for row in printed[1][1]]
+    assert labels[1:3] == ["depth Abs Rel", "depth Sq Rel"]
     assert evaluator.images["panel"].ndim == 3
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mdm_jax.evaluation import depth_metrics
+from mdm_jax.evaluation.measures import depth_metrics
 
 LIMITS = {"min_depth": 1e-3, "max_depth": 80.0}
 
