@@ -167,7 +167,8 @@ def _evaluate_trajectories(
 
 def _files(protocol: protocols.Protocol, predictions: Any, truth: Any) -> Any:
     """Returns the files that the flags name, of the kind that the protocol measures."""
-    options = {flag.name: flag.value for flag in _OPTIONS} | {
+    options: dict[str, Any] = {
+        **{flag.name: flag.value for flag in _OPTIONS},
         "predictions": predictions,
         "ground_truth": truth,
         "images": _IMAGES.value,
