@@ -1,7 +1,7 @@
-"""What happens when a file of a data set cannot be used: stop, or skip and count.
+"""Errors of data files: stop at the first one, or skip and count them.
 
-Every reader raises `DataError`, and nothing else, for whatever is wrong with the files:
-missing, unreadable, cut off, of another kind, or with numbers that make no sense.
+Readers raise `DataError`, and nothing else, for files that are missing, unreadable, cut
+off, in another format, or that hold impossible numbers.
 """
 
 from __future__ import annotations
@@ -33,20 +33,16 @@ class DataError(ValueError):
 
 
 class Problems:
-    """What to do about broken files, and which were met.
+    """The policy for broken files, and a list of them.
 
     Attributes:
-        on_error: `raise` stops at the first broken file; `skip` leaves out what depends
-            on it, warns and counts.
-        errors: those skipped so far.
+        on_error: `raise` stops at the first broken file; `skip` omits the data that
+            depend on it, with a warning.
+        errors: the errors skipped so far.
     """
 
     def __init__(self, on_error: str = "raise"):
-        """Starts with no errors.
-
-        Raises:
-            ValueError: `on_error` is neither `raise` nor `skip`.
-        """
+        """Raises ValueError unless `on_error` is `raise` or `skip`."""
         if on_error not in ON_ERROR:
             raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
         self.on_error = on_error
@@ -54,20 +50,20 @@ class Problems:
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
-        """Runs its body; a `DataError` there leaves it or is counted, as wanted."""
+        """Reports a `DataError` that its block raises."""
         try:
             yield
         except DataError as error:
             self.report(error)
 
     def report(self, error: DataError) -> None:
-        """Raises an error, or counts it."""
+        """Raises an error, or records it."""
         if self.on_error == "raise":
             raise error
         self.errors.append(error)
         logging.warning("Skipped: %s", error)
 
     def summary(self) -> str:
-        """Returns how many were skipped, and a line for each."""
+        """Returns the number of skipped errors, and a line for each."""
         lines = [f"{len(self.errors)} skipped for broken files"]
         return "\n  ".join(lines + [str(error) for error in self.errors])

@@ -1,6 +1,6 @@
-"""Content of files, checked: bytes, numbers, tables, arrays and JSON.
+"""Checked reading of files: bytes, tables of numbers, arrays and JSON.
 
-Every function raises `DataError` naming the file, whatever is wrong with it.
+Every function raises `DataError`, which names the file, for any problem with it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ import numpy as np
 from mdm_jax.files.errors import DataError
 
 REPLACE = "download or unpack it again"
-# Larger than any measured number, microseconds since 1970 among them; the square of a
-# number below is still a number.
+# Above any measurement, also microseconds since 1970; squares still fit in a float.
 _MAX_NUMBER = 1e18
-# Metres; no scanner of a car reaches so far.
-_MAX_FLOAT = 1e6
+_MAX_FLOAT = 1e6  # metres, beyond the range of any laser scanner
 
 
 def read_bytes(path: pathlib.Path, limit: int = -1) -> bytes:
-    """Returns the content of a file, or its start; it must not be empty."""
+    """Returns the content of a file, or its first `limit` bytes; not empty."""
     try:
         with path.open("rb") as file:
             content = file.read(limit)
@@ -40,7 +38,7 @@ def read_bytes(path: pathlib.Path, limit: int = -1) -> bytes:
 
 
 def unreadable(path: pathlib.Path, error: Exception) -> DataError:
-    """Returns what to tell about a file that the system does not give."""
+    """Returns the `DataError` for an error of the operating system."""
     if isinstance(error, FileNotFoundError):
         return DataError(path, "no such file; is the download complete?")
     if isinstance(error, PermissionError):
@@ -49,7 +47,7 @@ def unreadable(path: pathlib.Path, error: Exception) -> DataError:
 
 
 def exists(path: pathlib.Path) -> bool:
-    """Returns whether there is such a file or folder; not being allowed to look fails."""
+    """Returns whether a path exists; raises where access is denied."""
     try:
         return path.exists()
     except OSError as error:
@@ -57,7 +55,7 @@ def exists(path: pathlib.Path) -> bool:
 
 
 def is_folder(path: pathlib.Path) -> bool:
-    """Returns whether there is such a folder; not being allowed to look fails."""
+    """Returns whether a path is a folder; raises where access is denied."""
     try:
         return path.is_dir()
     except OSError as error:
@@ -65,18 +63,17 @@ def is_folder(path: pathlib.Path) -> bool:
 
 
 def children(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns what lies in a folder, sorted by name; hidden files are passed over."""
+    """Returns the content of a folder without hidden files, sorted by name."""
     try:
-        found = [child for child in folder.iterdir() if child.name[0] != "."]
+        return sorted(child for child in folder.iterdir() if child.name[0] != ".")
     except NotADirectoryError as error:
         raise DataError(folder, "expected a folder, got a file") from error
     except (OSError, ValueError) as error:
         raise unreadable(folder, error) from error
-    return sorted(found)
 
 
 def read_text(path: pathlib.Path) -> str:
-    """Returns a UTF-8 text."""
+    """Returns the content of a UTF-8 text file."""
     try:
         return read_bytes(path).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -84,9 +81,9 @@ def read_text(path: pathlib.Path) -> str:
 
 
 def read_table(path: pathlib.Path, columns: int) -> np.ndarray:
-    """Returns float64 `[rows columns]` from a text of numbers, one row a line.
+    """Returns float64 `[rows columns]` from a text file with one row per line.
 
-    NaN and infinity are numbers here: what they mean is for the reader to say.
+    NaN and infinity are allowed; the caller has to check for them.
     """
     rows = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
@@ -110,16 +107,16 @@ def read_table(path: pathlib.Path, columns: int) -> np.ndarray:
 
 
 def read_floats(path: pathlib.Path, columns: int) -> np.ndarray:
-    """Returns float32 `[rows columns]` from a file of bare little-endian floats.
+    """Returns float32 `[rows columns]` from a file of raw little-endian floats.
 
-    They are measurements of a scanner: rows with a number that is not finite, or that
-    no scanner measures (1e6 or more), are left out.
+    They are measurements of a laser scanner; impossible rows (not finite, or 1e6 and
+    more) are dropped.
     """
     content = read_bytes(path)
     if len(content) % (4 * columns):
         raise DataError(
             path,
-            f"expected a multiple of {4 * columns} bytes ({columns} floats a point),"
+            f"expected a multiple of {4 * columns} bytes ({columns} floats per point),"
             f" got {len(content)}: it seems cut off; {REPLACE}",
         )
     rows = np.frombuffer(content, "<f4").reshape(-1, columns)
@@ -127,7 +124,7 @@ def read_floats(path: pathlib.Path, columns: int) -> np.ndarray:
 
 
 def measured(rows: np.ndarray) -> np.ndarray:
-    """Returns the rows `[n c]` whose numbers a scanner can have measured."""
+    """Returns the rows `[n c]` whose numbers are possible measurements."""
     return rows[(np.abs(rows) < _MAX_FLOAT).all(axis=1)]
 
 
@@ -138,20 +135,20 @@ def read_json(path: pathlib.Path) -> Any:
     except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(
             path,
-            f"expected JSON, but it breaks off or is damaged ({error}); {REPLACE}",
+            f"expected JSON, but it is cut off or damaged ({error}); {REPLACE}",
         ) from error
 
 
 def read_array(path: pathlib.Path, name: str = "") -> np.ndarray:
-    """Returns the array of an `.npy` file, or the one of a name in an `.npz`."""
+    """Returns the array of an `.npy` file, or the array `name` of an `.npz` file."""
     content = io.BytesIO(read_bytes(path))
     try:
-        found = np.load(content, allow_pickle=False)
+        loaded = np.load(content, allow_pickle=False)
         if name:
-            with found:
-                return found[name]
-        if isinstance(found, np.ndarray):
-            return found
+            with loaded:
+                return loaded[name]
+        if isinstance(loaded, np.ndarray):
+            return loaded
     except (
         OSError,
         ValueError,
@@ -159,7 +156,7 @@ def read_array(path: pathlib.Path, name: str = "") -> np.ndarray:
         EOFError,
         TypeError,
         AttributeError,
-        RuntimeError,  # Also a ZIP's unknown compression.
+        RuntimeError,  # Also for an unknown compression of a ZIP.
         SyntaxError,
         MemoryError,
         tokenize.TokenError,
@@ -167,27 +164,25 @@ def read_array(path: pathlib.Path, name: str = "") -> np.ndarray:
         zlib.error,
     ) as error:
         raise DataError(
-            path, f"expected NumPy's {path.suffix}; is it cut off? ({error})"
+            path, f"expected a NumPy {path.suffix}; is it cut off? ({error})"
         ) from error
     raise DataError(path, "expected one array, got an archive of several")
 
 
 def field(record: Any, keys: Sequence[str | int], path: Any) -> Any:
-    """Returns `record[keys[0]][keys[1]]...` of a JSON value, or says what is missing."""
+    """Returns `record[keys[0]][keys[1]]...` of a JSON value."""
     value = record
     for key in keys:
         try:
             value = value[key]
         except (KeyError, IndexError, TypeError) as error:
             name = ".".join(str(part) for part in keys)
-            raise DataError(
-                path, f"expected the field {name}, which is not there"
-            ) from (error)
+            raise DataError(path, f"the field {name} is missing") from error
     return value
 
 
 def numbers(value: Any, shape: tuple[int, ...], path: Any, name: str) -> np.ndarray:
-    """Returns a JSON value as finite float64 of a shape."""
+    """Returns a JSON value as a finite float64 array of the given shape."""
     try:
         array = np.array(value, np.float64)
     except (ValueError, TypeError, OverflowError) as error:
@@ -202,19 +197,19 @@ def numbers(value: Any, shape: tuple[int, ...], path: Any, name: str) -> np.ndar
 
 
 def numbered(folder: pathlib.Path, suffixes: Sequence[str]) -> dict[int, pathlib.Path]:
-    """Returns the files of a folder whose name is a number, by that number, in order.
+    """Returns the files of a folder that are named by numbers, by number, in order.
 
     Raises:
         DataError: there are none.
     """
-    found = {
+    files = {
         int(path.stem): path
         for path in children(folder)
         if path.suffix.lower() in suffixes and re.fullmatch("[0-9]+", path.stem)
     }
-    if not found:
+    if not files:
         raise DataError(
             folder,
             f"expected files named by numbers, ending in {' or '.join(suffixes)}",
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))

@@ -1,7 +1,7 @@
-"""A folder that one process at a time writes to. The lock ends with its process.
+"""A lock that lets one process at a time write to a folder.
 
-The system holds it, not a file: whatever kills a process leaves nothing that would
-block the next one.
+The operating system holds the lock and releases it when the process ends, however that
+happens, so a killed process never blocks the next one.
 """
 
 from __future__ import annotations
@@ -24,16 +24,14 @@ _NOT_SUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 @contextlib.contextmanager
 def held(folder: pathlib.Path, what: str) -> Iterator[None]:
-    """Holds an existing folder for as long as the body runs.
-
-    Where the file system has no locks, a warning says so.
+    """Locks a folder while its block runs; warns where the file system has no locks.
 
     Args:
-        folder: to be held.
-        what: would be in the way, such as `another build`.
+        folder: an existing folder.
+        what: the likely holder of the lock, for the error, such as `another build`.
 
     Raises:
-        OSError: another process holds it, or it cannot be opened.
+        OSError: another process holds the lock, or the folder cannot be opened.
     """
     if fcntl is None:
         yield
@@ -44,14 +42,14 @@ def held(folder: pathlib.Path, what: str) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise OSError(
-                f"{what} is writing to {folder}: wait for it, end it, or choose"
+                f"{what} is writing to {folder}: wait for it, stop it, or choose"
                 " another folder"
             ) from error
         except OSError as error:
             if error.errno not in _NOT_SUPPORTED:
                 raise
             logging.warning(
-                "%s cannot be locked (%s): see that nothing else writes there",
+                "%s cannot be locked (%s): make sure that nothing else writes there",
                 folder,
                 error.strerror,
             )

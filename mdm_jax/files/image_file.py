@@ -1,6 +1,7 @@
-"""Encoded images, checked for being complete: decoders fill what is cut off with grey.
+"""Decoding of images with a check that they are complete.
 
-Every function raises `DataError` naming the file, whatever is wrong with it.
+Decoders fill the missing part of a truncated image with grey. Every function raises
+`DataError`, which names the file, for any problem with it.
 """
 
 from __future__ import annotations
@@ -19,35 +20,30 @@ from mdm_jax.files.errors import DataError
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
-# Larger than any camera of these data sets; a broken header may claim terabytes.
+# More than any camera of these data sets; a broken header may claim terabytes.
 _MAX_PIXELS = 1 << 26
-# A header lies in here, even behind a preview picture.
+# Contains the header, even after an embedded preview.
 _HEADER_BYTES = 1 << 17
 # JPEG markers that carry a frame header: SOF0 to SOF15 without DHT, JPG and DAC.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def read(path: pathlib.Path, *, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Returns uint8 RGB `[h w 3]`; grey becomes RGB, 16 bits become 8.
-
-    Args:
-        path: a PNG or JPEG.
-        size: (height, width) that the image must have.
-    """
+    """Returns a PNG or JPEG as uint8 RGB `[h w 3]`; checks its (height, width)."""
     return decode(file_content.read_bytes(path), path, size=size)
 
 
 def read_labels(
     path: pathlib.Path, *, size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Returns the values of a PNG as they are, uint8 or uint16, `[h w]` or `[h w c]`."""
+    """Returns the unconverted values of a PNG, uint8 or uint16 `[h w]` or `[h w c]`."""
     return decode_labels(file_content.read_bytes(path), path, size=size)
 
 
 def decode(
     content: bytes, source: Any, *, size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Returns uint8 RGB `[h w 3]` of an encoded image; `source` is named in errors."""
+    """Returns an encoded image as uint8 RGB `[h w 3]`; errors name `source`."""
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     return cv2.cvtColor(_decode(content, source, size, flags), cv2.COLOR_BGR2RGB)
 
@@ -55,15 +51,15 @@ def decode(
 def decode_labels(
     content: bytes, source: Any, *, size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """Returns the values of an encoded PNG as they are; see `read_labels`."""
+    """Returns the unconverted values of an encoded PNG; see `read_labels`."""
     return _decode(content, source, size, cv2.IMREAD_UNCHANGED)
 
 
 def size_of(paths: Iterable[pathlib.Path]) -> tuple[int, int]:
-    """Returns (height, width) of the first image whose header can be read.
+    """Returns (height, width) of the first image with a readable header.
 
     Raises:
-        DataError: none can be read; it names the first.
+        DataError: no header is readable; it names the first image.
     """
     first_error = None
     for path in paths:
@@ -77,12 +73,12 @@ def size_of(paths: Iterable[pathlib.Path]) -> tuple[int, int]:
 def _decode(
     content: bytes, source: Any, size: tuple[int, int] | None, flags: int
 ) -> np.ndarray:
-    found = _header_size(content, source)
-    if size is not None and found != tuple(size):
+    height, width = _header_size(content, source)
+    if size is not None and (height, width) != tuple(size):
         raise DataError(
             source,
-            f"expected an image of {size[1]} x {size[0]} pixels, got {found[1]} x"
-            f" {found[0]} (width x height); was it resized or does it belong elsewhere?",
+            f"expected an image of {size[1]} x {size[0]} pixels, got {width} x"
+            f" {height} (width x height); was it resized, or is it of another camera?",
         )
     if content.startswith(_PNG):
         _check_png(content, source)
@@ -94,7 +90,7 @@ def _decode(
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error as error:
         raise DataError(source, f"cannot be decoded ({error.err})") from error
-    if image is None or image.shape[:2] != found:
+    if image is None or image.shape[:2] != (height, width):
         raise DataError(source, f"the image is damaged; {file_content.REPLACE}")
     return image
 
@@ -132,7 +128,7 @@ def _jpeg_size(content: bytes, source: Any) -> tuple[int, int]:
 
 
 def _check_png(content: bytes, source: Any) -> None:
-    """Checks that all chunks of a PNG are there, with their check sums."""
+    """Checks that a PNG has all of its chunks, with valid checksums."""
     place = len(_PNG)
     while place + 12 <= len(content):
         length = int.from_bytes(content[place : place + 4], "big")
@@ -143,7 +139,7 @@ def _check_png(content: bytes, source: Any) -> None:
             content[end : end + 4], "big"
         ):
             raise DataError(
-                source, f"the PNG has a wrong check sum; {file_content.REPLACE}"
+                source, f"the PNG has a wrong checksum; {file_content.REPLACE}"
             )
         if content[place + 4 : place + 8] == b"IEND":
             return

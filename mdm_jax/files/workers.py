@@ -18,21 +18,21 @@ import tqdm
 
 Tick = Callable[[], None]
 
-# Set in each worker process: how many frames are done, and whether to give up.
+# In each worker process: the counter of finished frames, and the event to stop.
 _counters: list[Any] = []
 
 
 def read_ahead(read: Callable[[int], Any], count: int) -> Iterator[Any]:
-    """Yields `read(index)` for the indices below `count`, in order, read by threads."""
+    """Yields `read(index)` for all indices below `count`, in order; threads read ahead."""
     num_threads = min(8, os.cpu_count() or 1)
     with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
-        # In portions: a pool's map would read ahead without bound.
+        # In portions, because the pool would read ahead without bound.
         for start in range(0, count, 4 * num_threads):
             yield from pool.map(read, range(start, min(start + 4 * num_threads, count)))
 
 
 class Stopped(Exception):
-    """Another job failed."""
+    """Raised in a job when another job has failed."""
 
 
 def run(
@@ -44,20 +44,19 @@ def run(
     title: str,
     option: str = "num_processes",
 ) -> list[Any]:
-    """Runs `function(job, tick)` for each job, in any order, and returns the results.
+    """Returns `function(job, tick)` of each job; jobs run in any order.
 
     Args:
-        function: a module's, to be sent to other processes; calls `tick()` for each
-            frame.
-        jobs: to be sent likewise.
-        num_processes: 1 runs them in this one.
+        function: has to be picklable; calls `tick()` for each frame.
+        jobs: have to be picklable.
+        num_processes: number of worker processes; 1 runs the jobs in this process.
         total: number of frames, for the progress bar.
-        title: of the progress bar, which an error names, too.
-        option: of the command line, that tells the number of processes.
+        title: of the progress bar and of errors.
+        option: command-line option for the number of processes, for errors.
 
     Raises:
-        Exception: the first that a job raises; the others end as soon as they tick.
-        ChildProcessError: a process was killed, or memory ran out; what to do.
+        Exception: the first exception of a job; other jobs stop at their next tick.
+        ChildProcessError: a process was killed, or memory ran out.
     """
     with (
         _explained(title, option, min(num_processes, len(jobs))),
@@ -69,7 +68,7 @@ def run(
                 progress.update()
 
             return [function(job, advance) for job in jobs]
-        # Forking would copy the threads' locks of whatever the caller runs.
+        # Forking would copy locks that threads of the caller hold.
         context = multiprocessing.get_context("spawn")
         done, stop = context.Value("q", 0), context.Event()
         with concurrent.futures.ProcessPoolExecutor(
@@ -77,7 +76,7 @@ def run(
         ) as pool:
             futures = [pool.submit(_work, function, job) for job in jobs]
             waiting = set(futures)
-            # Read without its lock, which a process that was killed may still hold.
+            # Read without its lock, which a killed process may still hold.
             count = done.get_obj()
             try:
                 while waiting:
@@ -88,7 +87,7 @@ def run(
                     for future in finished:
                         future.result()
             except process.BrokenProcessPool:
-                raise  # The pool has ended all of them, at any place in their work.
+                raise  # All workers of the pool have been terminated.
             except BaseException:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
@@ -99,11 +98,11 @@ def run(
 
 @contextlib.contextmanager
 def _explained(title: str, option: str, num_processes: int) -> Iterator[None]:
-    """Says what to do where a process was killed, or memory ran out."""
+    """Adds advice to the error of a killed process, and of exhausted memory."""
     try:
         yield
     except (process.BrokenProcessPool, MemoryError) as error:
-        what = "a worker process was killed or crashed, most often as memory ran out"
+        what = "a worker process was killed or crashed, often because memory ran out"
         if isinstance(error, MemoryError):
             what = "memory ran out"
         advice = "with more memory"
@@ -113,23 +112,22 @@ def _explained(title: str, option: str, num_processes: int) -> Iterator[None]:
                 f" {num_processes})"
             )
         raise ChildProcessError(
-            f"{title}: {what}. Run the same command again {advice}: it goes on where"
-            " this stopped"
+            f"{title}: {what}. Run the same command again {advice}; it resumes"
         ) from error
 
 
 def _start(done: Any, stop: Any) -> None:
     _counters[:] = [done, stop]
-    cv2.setNumThreads(1)  # There is a process for each core.
-    # Its own lock, for several processes, would be left behind by one that is killed.
+    cv2.setNumThreads(1)  # There is one process per core.
+    # The default, a lock between processes, would stay locked by a killed process.
     tqdm.tqdm.set_lock(threading.RLock())
-    # Ctrl-C reaches all processes of a terminal; the first one tells the others.
+    # Ctrl-C interrupts all processes of a terminal; the parent stops the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """Ends this process when the one that started it is gone, even if it was killed."""
+    """Ends this process when its parent ends, even if the parent is killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])

@@ -34,7 +34,7 @@ NOTES = ".notes"  # folder with notes on the complete shards of an unfinished bu
 
 # The index has the changes between frames that are at most this far apart.
 NUM_STRIDES = 4
-_AGAIN = "run the same datasets/build.py command again, it goes on where it stopped"
+_AGAIN = "run the same mdm-prepare command again, which resumes it"
 _ARRAYS = ("timestamp", "world_from_camera", "changes", "labelled")
 _REBUILD = "delete the folder and build it again"
 
@@ -239,10 +239,10 @@ def find(path: str | os.PathLike[str]) -> pathlib.Path:
                 raise DataError(folders[0], f"the build is not finished: {_AGAIN}")
             return folders[0]
     if file_content.exists(root / INFO):
-        problem = "a TFDS data set, but not one that datasets/build.py made"
+        problem = "a TFDS data set, but not one made by mdm-prepare"
     else:
         problem = (
             f"no prepared data set (a folder with {BUILD}) in or below it: make one"
-            " with datasets/build.py, or set config.dataset.name to read raw data"
+            " with mdm-prepare, or set config.dataset.name to read raw data"
         )
     raise DataError(root, problem)

@@ -46,8 +46,8 @@ def open_parts(
     """
     if not dataset.path:
         raise ValueError(
-            "config.dataset.path expects a folder that datasets/build.py made, got"
-            " nothing: pass --config.dataset.path=..."
+            "config.dataset.path is empty: pass --config.dataset.path=FOLDER with a"
+            " folder made by mdm-prepare"
         )
     folder = layout.find(dataset.path)
     index = layout.read_index(folder)

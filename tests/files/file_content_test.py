@@ -65,7 +65,7 @@ def test_fields_are_named_with_the_way_to_them():
     record = {"a": [{"b": 1}]}
     assert file_content.field(record, ("a", 0, "b"), "f.json") == 1
     for keys in (("a", 1, "b"), ("a", 0, "c"), ("a", "b"), ("a", 0, "b", "c")):
-        with pytest.raises(DataError, match=r"f.json: expected the field a\."):
+        with pytest.raises(DataError, match=r"f.json: the field a\..* is missing"):
             file_content.field(record, keys, "f.json")
 
 

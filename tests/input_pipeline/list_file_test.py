@@ -61,7 +61,7 @@ def test_indices_are_checked_against_their_list(tmp_path):
     with pytest.raises(sources.DataError, match="expected a row of integers"):
         list_file.read_indices(path, count=6)
     path.write_bytes(path.read_bytes()[:20])
-    with pytest.raises(sources.DataError, match=r"ids.npy: expected NumPy's .npy"):
+    with pytest.raises(sources.DataError, match=r"ids.npy: expected a NumPy .npy"):
         list_file.read_indices(path, count=6)
 
 

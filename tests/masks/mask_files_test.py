@@ -221,7 +221,7 @@ def test_broken_json_is_an_error_that_names_the_place(tmp_path):
     fails({"images": [], "annotations": 3}, "list of annotations")
     fails([{"image_id": 0}], "segmentation")
     (tmp_path / "m.json").write_text('[{"image_id": 0')
-    with pytest.raises(DataError, match=r"m\.json.*breaks off"):
+    with pytest.raises(DataError, match=r"m\.json.*cut off or damaged"):
         _open(tmp_path / "m.json")
 
 

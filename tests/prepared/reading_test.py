@@ -137,14 +137,14 @@ def test_what_is_no_finished_data_set_is_named(folder, tmp_path):
         layout.find(tmp_path / "none")
     with pytest.raises(sources.DataError, match="got a file"):
         layout.find(folder / layout.INFO)
-    with pytest.raises(sources.DataError, match=r"raw.*datasets/build\.py"):
+    with pytest.raises(sources.DataError, match=r"raw.*mdm-prepare"):
         layout.find((tmp_path / "raw").mkdir() or tmp_path / "raw")
     (folder / layout.INFO).unlink()
     with pytest.raises(sources.DataError, match="not finished.*same.*command again"):
         layout.find(folder)
     (folder / layout.BUILD).unlink()
     (folder / layout.INFO).write_text("{}")
-    with pytest.raises(sources.DataError, match=r"TFDS.*not one that datasets/build"):
+    with pytest.raises(sources.DataError, match=r"TFDS.*not one made by mdm-prepare"):
         layout.find(folder)
 
 
