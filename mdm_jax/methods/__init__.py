@@ -8,7 +8,7 @@ from typing import Protocol
 from ml_collections import ConfigDict
 
 from mdm_jax import settings
-from mdm_jax.methods import instance_motion, motion_field
+from mdm_jax.methods import instance_motion, motion_field, trainable
 from mdm_jax.methods.base import Method
 
 
@@ -51,7 +51,7 @@ def create(config: ConfigDict) -> Method:
             f"(camera.intrinsics={kind}): give them with config.dataset.intrinsics, or "
             "take config.method=motion_field"
         )
-    return method
+    return trainable.hold(method, config.networks.freeze)
 
 
 def for_inference(method: Method, config: ConfigDict) -> Method:

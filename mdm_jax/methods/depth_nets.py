@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import ml_collections
 
 from mdm_jax import settings
-from mdm_jax.networks import depth_net, disparity_net, resnet
+from mdm_jax.methods import trainable
+from mdm_jax.networks import depth_net, disparity_net, efficientnet, encoders, resnet
 
 Array = jax.Array
 
@@ -21,7 +22,10 @@ def check(config: ml_collections.ConfigDict) -> None:
     Raises:
         ValueError: an option has a value that does not exist.
     """
+    trainable.check(config)
     for field, allowed in {
+        "encoder": encoders.ENCODERS,
+        "encoder_norm": efficientnet.NORMS,
         "depth_decoder": ("depth", "disparity"),
         "disparity_activation": disparity_net.ACTIVATIONS,
         "norm": resnet.NORMS,
@@ -44,8 +48,11 @@ def create(networks: ml_collections.FrozenConfigDict) -> nn.Module:
     """
     shared = {
         "width_multiplier": networks.width_multiplier,
+        "encoder": networks.encoder,
         "encoder_depth": networks.encoder_depth,
         "norm": networks.norm,
+        "encoder_norm": networks.encoder_norm,
+        "frozen_encoder": trainable.freezes_norms(networks.freeze),
         "dtype": jnp.dtype(networks.dtype),
     }
     if networks.depth_decoder == "disparity":

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mdm_jax.networks import layers, resnet
+from mdm_jax.networks import encoders, layers
 
 _DECODER_WIDTHS = (256, 128, 64, 32, 16)
 # All of a handful of ReLU channels can die at once, and depth is constant from then on.
@@ -26,16 +26,22 @@ class DepthNet(nn.Module):
     Attributes:
         width_multiplier: scales all widths; none of the decoder's is below 8.
         padding: of the decoder's 3x3 convolutions, "reflect" or "zeros".
-        encoder_depth: 18, 34 or 50.
-        norm: of the encoder, "layer" or "batch".
+        encoder: one of `encoders.ENCODERS`; only a ResNet's widths are scaled.
+        encoder_depth: of a ResNet, 18, 34 or 50.
+        norm: of a ResNet, "layer" or "batch".
+        encoder_norm: of an EfficientNet, "affine" or "batch".
+        frozen_encoder: whether the encoder's norms behave in training as elsewhere.
         min_depth: added to the softplus, in depth units, so that 1 / depth is bounded.
         dtype: of the convolutions; parameters and result are float32.
     """
 
     width_multiplier: float = 1.0
     padding: str = "reflect"
+    encoder: str = "resnet"
     encoder_depth: int = 18
     norm: str = "layer"
+    encoder_norm: str = "affine"
+    frozen_encoder: bool = False
     min_depth: float = 1e-3
     dtype: layers.Dtype = jnp.float32
 
@@ -63,16 +69,8 @@ class DepthNet(nn.Module):
             raise ValueError(
                 f"depth net padding expects one of {_PADDINGS}, got {self.padding!r}"
             )
-        skips = resnet.ResNetEncoder(
-            self.encoder_depth,
-            self.width_multiplier,
-            self.norm,
-            self.dtype,
-            name="encoder",
-        )(
-            resnet.input_colors(image, self.norm),
-            noise_stddev=noise_stddev,
-            train=train,
+        skips = encoders.feature_maps(
+            self, image, noise_stddev=noise_stddev, train=train
         )
         x = skips.pop()
         for stage, base_width in enumerate(_DECODER_WIDTHS):

@@ -65,14 +65,14 @@ def grouped(x: Array, kernel: Array, stride: int) -> Array:
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+@functools.partial(jax.custom_vjp, nondiff_argnames=("stride",))
 def shifted_products(x: Array, kernel: Array, stride: int) -> Array:
     """Returns `convolve` as a sum of shifted products; no forward-mode derivative."""
     size = kernel.shape[0]
     height, width = (-(-n // stride) for n in x.shape[1:3])
     padded = _padded(x, size, stride)
     return _sum(
-        kernel[i, j]
+        kernel[i, j][None, None, None]
         * padded[:, i : i + height * stride : stride, j : j + width * stride : stride]
         for i in range(size)
         for j in range(size)
@@ -117,13 +117,16 @@ def _input_gradient(
     # Phases of padded x of so many pixels reach to its last row and column.
     rows, columns = -(-(height + top) // stride), -(-(width + left) // stride)
     reach = (size - 1) // stride
-    border = [(reach, max(rows - dy.shape[1], 0)), (reach, max(columns - dy.shape[2], 0))]
+    border = [
+        (reach, max(rows - dy.shape[1], 0)),
+        (reach, max(columns - dy.shape[2], 0)),
+    ]
     dy = lax.optimization_barrier(jnp.pad(dy, [(0, 0), *border, (0, 0)]))
 
     def phase(p: int, q: int) -> Array:
         # dx[s m + p] = sum over n of k[s n + p] dy[m - n]
         return _sum(
-            kernel[i, j]
+            kernel[i, j][None, None, None]
             * dy[
                 :,
                 reach - i // stride : reach - i // stride + rows,

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mdm_jax.networks import layers, resnet
+from mdm_jax.networks import encoders, layers
 
 _DECODER_WIDTHS = (256, 128, 64, 32, 16)
 ACTIVATIONS = ("sigmoid", "softplus")
@@ -24,8 +24,11 @@ class DisparityNet(nn.Module):
 
     Attributes:
         width_multiplier: scales all widths.
-        encoder_depth: 18, 34 or 50.
-        norm: of the encoder, "layer" or "batch".
+        encoder: one of `encoders.ENCODERS`; only a ResNet's widths are scaled.
+        encoder_depth: of a ResNet, 18, 34 or 50.
+        norm: of a ResNet, "layer" or "batch".
+        encoder_norm: of an EfficientNet, "affine" or "batch".
+        frozen_encoder: whether the encoder's norms behave in training as elsewhere.
         activation: of disparity: "sigmoid" spans the range of depths (disparity is half
             of its largest value at first: all is near), "softplus" has no nearest.
         min_depth: nearest depth, in depth units; for "sigmoid".
@@ -34,8 +37,11 @@ class DisparityNet(nn.Module):
     """
 
     width_multiplier: float = 1.0
+    encoder: str = "resnet"
     encoder_depth: int = 18
     norm: str = "layer"
+    encoder_norm: str = "affine"
+    frozen_encoder: bool = False
     activation: str = "sigmoid"
     min_depth: float = 0.1
     max_depth: float = 100.0
@@ -75,16 +81,8 @@ class DisparityNet(nn.Module):
                 name=name,
             )
 
-        skips = resnet.ResNetEncoder(
-            self.encoder_depth,
-            self.width_multiplier,
-            self.norm,
-            self.dtype,
-            name="encoder",
-        )(
-            resnet.input_colors(image, self.norm),
-            noise_stddev=noise_stddev,
-            train=train,
+        skips = encoders.feature_maps(
+            self, image, noise_stddev=noise_stddev, train=train
         )
         x = skips.pop()
         for stage, base_width in enumerate(_DECODER_WIDTHS):

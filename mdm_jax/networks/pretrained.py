@@ -78,9 +78,14 @@ def has_decoder(arrays: Mapping[str, np.ndarray]) -> bool:
     return any(name.startswith("decoder.") for name in arrays)
 
 
-def _flat(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the leaves by their paths."""
+def flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the leaves by their paths, `params/encoder/stem_conv/kernel`."""
     return dict(flax.traverse_util.flatten_dict(dict(variables), sep="/"))
+
+
+def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the inverse of `flatten`."""
+    return flax.traverse_util.unflatten_dict(dict(leaves), sep="/")
 
 
 def _renamed(arrays: Arrays) -> Arrays:
@@ -112,7 +117,7 @@ def import_encoder(
         ValueError: an array is missing, has no place or another shape; nothing is
             filled, and the message lists them.
     """
-    own = _flat(variables)
+    own = flatten(variables)
     paths = [path for path in own if path.split("/")[1] == "encoder"]
     arrays = {k: v for k, v in arrays.items() if k.startswith("encoder.")}
     stem = arrays.get("encoder.conv1.weight")
@@ -134,7 +139,7 @@ def import_disparity_net(
     Raises:
         ValueError: see `import_encoder`.
     """
-    own = _flat(variables)
+    own = flatten(variables)
     return _filled(own, own, dict(arrays))
 
 
@@ -146,14 +151,14 @@ def import_own(
     Raises:
         ValueError: see `import_encoder`.
     """
-    own = _flat(variables)
-    _check({path: leaf.shape for path, leaf in own.items()}, arrays)
-    return flax.traverse_util.unflatten_dict(dict(arrays), sep="/")
+    own = flatten(variables)
+    check_shapes({path: leaf.shape for path, leaf in own.items()}, arrays)
+    return unflatten(arrays)
 
 
 def export_own(variables: Mapping[str, Any]) -> Arrays:
     """Returns a method's variables by their paths, for `import_own`."""
-    own = _flat(variables)
+    own = flatten(variables)
     return {path: np.asarray(leaf, order="C") for path, leaf in own.items()}
 
 
@@ -170,7 +175,7 @@ def export_network(variables: Mapping[str, Any], *, decoder: bool) -> Arrays:
     Raises:
         ValueError: it has layer norms, which no such network has.
     """
-    own = _flat(variables)
+    own = flatten(variables)
     if not any(path.startswith("batch_stats/encoder/") for path in own):
         raise ValueError(
             "an encoder with layer norms has no equal among torchvision's, which have "
@@ -249,18 +254,23 @@ def _filled(own: dict[str, Any], paths: Iterable[str], arrays: Arrays) -> dict:
         shape = tuple(own[path].shape)
         turned = (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape
         shapes[_name(path)] = turned
-    _check(shapes, arrays)
+    check_shapes(shapes, arrays)
     filled = dict(own)
     for path in paths:
         array = arrays[_name(path)]
         array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
         filled[path] = np.asarray(array, np.float32, order="C")
-    return flax.traverse_util.unflatten_dict(filled, sep="/")
+    return unflatten(filled)
 
 
-def _check(
+def check_shapes(
     wanted: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray]
 ) -> None:
+    """Checks that arrays have exactly the names and shapes wanted.
+
+    Raises:
+        ValueError: they do not; the message lists the differences.
+    """
     differing = [
         f"{name} is {list(arrays[name].shape)} and should be {list(wanted[name])}"
         for name in wanted

@@ -19,7 +19,7 @@ from absl import logging
 
 from mdm_jax.files import atomic, fingerprint
 from mdm_jax.methods.base import Variables
-from mdm_jax.networks import pretrained
+from mdm_jax.networks import efficientnet, efficientnet_weights, pretrained
 from mdm_jax.train.state import TrainState
 
 RECORD = "initial_weights.json"
@@ -62,7 +62,7 @@ def apply(
     for network, what in taken.items():
         logging.info("%s begins with %s: %s", network, config.networks.init, what)
     if jax.process_index() == 0:
-        record = {"files": _digests(config.networks.init), "networks": taken}
+        record = {"files": _digests(_path(config)), "networks": taken}
         atomic.write_json(pathlib.Path(workdir) / RECORD, record)
     filled = jax.tree.map(
         lambda new, old: jax.device_put(np.asarray(new, old.dtype), old.sharding),
@@ -73,9 +73,22 @@ def apply(
     return dataclasses.replace(state, params=params, model_state=filled)
 
 
+def _path(config: ml_collections.ConfigDict) -> str:
+    """Returns the file or folder that the config names."""
+    encoder, init = config.networks.encoder, config.networks.init
+    if init != "imagenet":
+        return init
+    if encoder not in efficientnet.VARIANTS:
+        raise ValueError(
+            f"imagenet names weights of {', '.join(efficientnet.VARIANTS)}, and "
+            f"config.networks.encoder is {encoder}: give a file with its weights"
+        )
+    return str(efficientnet_weights.find(encoder))
+
+
 def _read(config: ml_collections.ConfigDict) -> pretrained.Arrays:
     try:
-        arrays = pretrained.read(config.networks.init)
+        arrays = pretrained.read(_path(config))
     except (ValueError, OSError) as error:
         raise ValueError(f"config.networks.init: {error}") from error
     broken = [
@@ -100,8 +113,8 @@ def _filled(
     def refuse(reason: object) -> ValueError:
         return ValueError(
             f"config.networks.init={networks.init} does not fit the networks: {reason}."
-            " Look at config.networks.encoder_depth, width_multiplier (1 for published "
-            "weights), norm and depth_decoder"
+            " Look at config.networks.encoder, encoder_depth, width_multiplier (1 for "
+            "published ResNets), norm and depth_decoder"
         )
 
     if "depth_net" not in variables["params"]:
@@ -117,6 +130,10 @@ def _filled(
             filled = pretrained.import_own(variables, arrays)
             return filled, dict.fromkeys(filled["params"], "all, of our own export")
         depth_net = _part(variables, "depth_net")
+        if networks.encoder in efficientnet.VARIANTS:
+            depth_net = efficientnet_weights.import_encoder(depth_net, arrays)
+            filled = _with_part(variables, "depth_net", depth_net)
+            return filled, {"depth_net": "encoder"}
         if with_decoder:
             depth_net = pretrained.import_disparity_net(depth_net, arrays)
         else:

@@ -13,9 +13,11 @@ import time
 import jax
 import ml_collections
 import numpy as np
+from absl import logging
 from clu import parameter_overview
 
 from mdm_jax import methods
+from mdm_jax.methods import trainable
 from mdm_jax.structs import batch_from_arrays
 from mdm_jax.train import (
     checkpoint,
@@ -94,6 +96,10 @@ def train_and_evaluate(
         last = step = int(state.step)
         if not step:
             parameter_overview.log_parameter_overview(state.params)
+            freeze = config.networks.freeze
+            logging.info(
+                "parameters that learn: %s", trainable.counts(state.params, freeze)
+            )
         reporter = stack.enter_context(
             reporting.make_reporter(workdir, num_steps, resumed_step=step)
         )

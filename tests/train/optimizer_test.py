@@ -90,3 +90,40 @@ def test_unknown_network_is_named():
     config = _config(name="muon", muon_networks=("deep_net",))
     with pytest.raises(ValueError, match="muon_networks.*depth_net.*got 'deep_net'"):
         optimizer.create(config).init(_tree(0))
+
+
+def _with_encoder(seed):
+    tree = _tree(seed)
+    tree["depth_net"]["encoder"] = {"stem": {"kernel": jnp.full((3, 3, 3, 4), 0.1)}}
+    return tree
+
+
+@pytest.mark.parametrize("name", ["adam", "muon"])
+def test_the_encoder_learns_at_its_own_rate(name):
+    params, gradients = _with_encoder(0), _with_encoder(1)
+    usual = _first_update(_config(name=name), params, gradients)
+    scaled = _first_update(_config(name=name, encoder_lr_scale=0.25), params, gradients)
+    usual["depth_net"]["encoder"] = jax.tree.map(
+        lambda update: 0.25 * update, usual["depth_net"]["encoder"]
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), scaled, usual
+    )
+
+
+@pytest.mark.parametrize("name", ["adam", "muon"])
+def test_a_frozen_encoder_stays_takes_no_memory_and_does_not_count(name):
+    params, gradients = _with_encoder(0), _with_encoder(1)
+    gradients["depth_net"]["encoder"]["stem"]["kernel"] *= 1e6
+    config = _config(name=name, clip_norm=1.0)
+    config.networks.freeze = "encoder"
+    update = _first_update(config, params, gradients)
+    assert not np.any(update["depth_net"]["encoder"]["stem"]["kernel"])
+    rest, rest_gradients = _tree(0), _tree(1)
+    expected = _first_update(_config(name=name, clip_norm=1.0), rest, rest_gradients)
+    del update["depth_net"]["encoder"]
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), update, expected
+    )
+    shapes = [x.shape for x in jax.tree.leaves(optimizer.create(config).init(params))]
+    assert (3, 3, 3, 4) not in shapes
