@@ -144,6 +144,9 @@ def get_config(arg: str = ""):
     c.dataset.frames_per_evaluation_drive = 80
 
     presets.use_short_schedule(c, num_steps=3300)
+    # At this size flow is too coarse for triangulated depth to help.
+    for name in presets.TWO_VIEW_WEIGHTS:
+        c.loss_weights[name] = 0.0
     c.networks.width_multiplier = 0.25
     # What limits the result is how soon the depth net learns, even where the true
     # motion is given to it, or true depth. Muon takes less than half of Adam's steps. The

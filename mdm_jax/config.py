@@ -157,6 +157,17 @@ def base_config() -> ConfigDict:
         c[name] = method.config_group()
     c.loss_weights = ConfigDict(dict(methods.METHODS[c.method].LOSS_WEIGHTS))
 
+    # Two-view geometry (see `two_view`), estimated from optical flow when recordings are
+    # opened, if the weight of `triangulation`, `egomotion_prior` or `static_motion` is
+    # not 0. These terms fall linearly to the share `floor` of their weights over
+    # `decay_steps`; 0: they keep their weights.
+    c.two_view = ConfigDict()
+    c.two_view.floor = 0.3
+    c.two_view.decay_steps = 0
+    # Largest width, in pixels, of the frames that flow is computed on: original frames
+    # where these are at hand. Larger is slower and better.
+    c.two_view.max_width = 640
+
     c.optimizer = ConfigDict()
     # `adam`, or `muon`: orthogonal updates of the convolutions at `muon_learning_rate`,
     # which follows the same schedule, and Adam for the rest. Learns sooner; an update

@@ -10,10 +10,13 @@ from collections.abc import Callable, Mapping
 
 import ml_collections
 
-from mdm_jax.methods import instance_motion
+from mdm_jax.methods import geometry_terms, instance_motion
 
 ConfigDict = ml_collections.ConfigDict
 Variants = Mapping[str, Callable[[ConfigDict], object]]
+
+# Weights of two-view geometry, large enough to lead at the start.
+TWO_VIEW_WEIGHTS = {"triangulation": 2.0, "egomotion_prior": 0.5, "static_motion": 0.2}
 
 
 def use_motion_field(config: ConfigDict) -> ConfigDict:
@@ -25,17 +28,20 @@ def use_motion_field(config: ConfigDict) -> ConfigDict:
 def use_instance_motion(config: ConfigDict) -> ConfigDict:
     """Switches a config to method B, in place, and returns it.
 
-    Sets the method, clips of three frames, norms without noise and the loss weights; the weight
-    of `log_scale_pin`, which both methods have, stays. Size, batch and schedule are the
+    Sets the method, clips of three frames, norms without noise and the loss weights; the
+    weights of terms that both methods have stay. Size, batch and schedule are the
     config's: Lee et al. 2019 train batches of 4 at 256x832 with a rate of 1e-4, halved
     every 50 000 of 200 000 steps.
     """
     config.method = "instance_motion"
     config.dataset.clip_length = 3
     config.networks.norm_noise = 0.0
-    pin = config.loss_weights.get("log_scale_pin", 0.0)
+    shared = {
+        name: config.loss_weights.get(name, 0.0)
+        for name in ("log_scale_pin", *geometry_terms.LOSS_WEIGHTS)
+    }
     config.loss_weights = ConfigDict(instance_motion.LOSS_WEIGHTS)
-    config.loss_weights.log_scale_pin = pin
+    config.loss_weights.update(shared)
     return config
 
 
@@ -56,6 +62,9 @@ def use_short_schedule(config: ConfigDict, *, num_steps: int = 20_000) -> Config
     config.loss_weights.depth_smoothness = 0.01
     # The losses leave the global scale free; without a pin it drifts.
     config.loss_weights.log_scale_pin = 0.01
+    # Photometric gradients reach a pixel or two; on roads flow is 10 to 20.
+    config.loss_weights.update(TWO_VIEW_WEIGHTS)
+    config.two_view.decay_steps = num_steps
     config.optimizer.learning_rate = 1e-3
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_steps = 100

@@ -77,6 +77,13 @@ class Batch:
             the clip otherwise; None where unknown.
         depth: `[b t h w]` in metres, 0 where unknown; None where unknown everywhere.
         world_from_camera: `[b t 4 4]`; None where unknown.
+        pair_inverse_depth: `[b n h w]`, triangulated 1 / depth of the target of each
+            directed pair, in units of the pair's baseline; None without two-view
+            geometry, like the other pair fields. Pairs are in the order of
+            `methods.frame_pairs`.
+        pair_weight: `[b n h w]` in [0, 1), 0 where the depth is not trusted.
+        pair_rotation: `[b n 3 3]`, source_from_target; zeros where unknown.
+        pair_direction: `[b n 3]`, direction of its translation; zeros where unknown.
         video_index: int32 `[b]`, which recording trained on the clip comes from; -1
             where it comes from none of them.
     """
@@ -86,6 +93,10 @@ class Batch:
     instance_labels: Array | None = None
     depth: Array | None = None
     world_from_camera: Array | None = None
+    pair_inverse_depth: Array | None = None
+    pair_weight: Array | None = None
+    pair_rotation: Array | None = None
+    pair_direction: Array | None = None
     video_index: Array | None = None
 
 

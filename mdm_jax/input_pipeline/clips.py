@@ -178,6 +178,24 @@ def _changes(
     return changes
 
 
+def _pair_arrays(recording: Recording, window: slice) -> dict[str, np.ndarray]:
+    """Returns two-view geometry of a clip's adjacent pairs, both directions of each."""
+    assert recording.pair_maps is not None and recording.pair_poses is not None
+    starts = slice(window.start, window.stop - window.step, window.step)
+    maps = np.asarray(recording.pair_maps[starts], np.float32)
+    poses = np.asarray(recording.pair_poses[starts], np.float32)
+    maps = maps.reshape(-1, *maps.shape[2:])
+    rotation, direction = poses[..., :3], poses[..., 3:]
+    back = np.swapaxes(rotation, -1, -2)
+    directions = np.stack([direction, -back @ direction], axis=1)
+    return {
+        "pair_inverse_depth": maps[:, 0],
+        "pair_weight": maps[:, 1],
+        "pair_rotation": np.stack([rotation, back], axis=1).reshape(-1, 3, 3),
+        "pair_direction": directions.reshape(-1, 3),
+    }
+
+
 class ClipSource:
     """Clips by number: what Grain calls a random access data source.
 
@@ -191,6 +209,7 @@ class ClipSource:
     | `depth`             | float32 `[t h w]`, if every recording has it             |
     | `instance_labels`   | uint8 `[t h w]`, if every recording has them             |
     | `world_from_camera` | float32 `[t 4 4]`, if every recording has it             |
+    | `pair_...`          | float32 `[p ...]`, see `structs.Batch`, if every has them |
 
     Pickling it for a worker process sends the places of memory maps, not their content.
     """
@@ -217,6 +236,10 @@ class ClipSource:
             if all(getattr(recording, key) is not None for recording in recordings)
         )
 
+        self._has_pairs = all(
+            recording.pair_maps is not None for recording in recordings
+        )
+
     def __len__(self) -> int:
         return len(self.table.index)
 
@@ -237,6 +260,8 @@ class ClipSource:
             values = getattr(recording, key)[window]
             dtype = np.uint8 if key == "instance_labels" else np.float32
             clip[key] = np.array(values, dtype)
+        if self._has_pairs:
+            clip |= _pair_arrays(recording, window)
         return clip
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ A *sample* is a dictionary of NumPy arrays for one clip of `t` frames:
 | `depth`             | optional `[t h w]`, camera z, 0 where unknown                |
 | `instance_labels`   | optional integer `[t h w]`                                   |
 | `world_from_camera` | optional `[t 4 4]`                                           |
+| `pair_...`          | optional, two-view geometry as in `structs.Batch`            |
 
 Every function returns a new dictionary, leaves its argument as it is, and passes other
 keys on. The law they all obey: a 3D point given in the camera frame projects, with the
@@ -28,6 +29,9 @@ from mdm_jax.geometry import intrinsics
 Sample = dict[str, Any]
 
 _LABEL_MAPS = ("depth", "instance_labels")
+# Where less of a resized pixel is trusted, its inverse depth is not.
+_MIN_WEIGHT = 0.1
+_PAIR_MAPS = ("pair_inverse_depth", "pair_weight")
 
 
 def crop(
@@ -47,7 +51,7 @@ def crop(
             f" image of {width} x {height} (width x height)"
         )
     cropped = dict(sample)
-    for key in ("frames", *_LABEL_MAPS):
+    for key in ("frames", *_LABEL_MAPS, *_PAIR_MAPS):
         if key in cropped:
             cropped[key] = cropped[key][:, y0 : y0 + size[0], x0 : x0 + size[1]]
     cropped["intrinsics"] = intrinsics.crop(sample["intrinsics"], x0=x0, y0=y0)
@@ -75,10 +79,35 @@ def resize(sample: Mapping[str, Any], size: tuple[int, int]) -> Sample:
     for key in _LABEL_MAPS:
         if key in resized:
             resized[key] = sample[key][:, rows[:, None], columns[None, :]]
+    if "pair_weight" in resized:
+        maps = [
+            resize_inverse_depth(inverse, weight, (size[0], size[1]))
+            for inverse, weight in zip(*(sample[key] for key in _PAIR_MAPS))
+        ]
+        for key, values in zip(_PAIR_MAPS, zip(*maps)):
+            resized[key] = np.stack(values)
     resized["intrinsics"] = intrinsics.resize(
         sample["intrinsics"], from_size=from_size, to_size=(size[0], size[1])
     )
     return resized
+
+
+def resize_inverse_depth(
+    inverse_depth: np.ndarray, weight: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns triangulated inverse depth at a size, averaged by its weight, and weight.
+
+    Depth in units of the baseline does not depend on the size of the image.
+
+    Args:
+        inverse_depth: `[h w]`.
+        weight: `[h w]`, 0 where the depth is not trusted.
+        size: (height, width).
+    """
+    mean = resize_image(weight.astype(np.float32), size)
+    total = resize_image((weight * inverse_depth).astype(np.float32), size)
+    known = mean > _MIN_WEIGHT
+    return np.where(known, total / np.where(known, mean, 1), 0), mean * known
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -103,12 +132,16 @@ def flip_horizontal(sample: Mapping[str, Any]) -> Sample:
     """
     flipped = dict(sample)
     flipped["frames"] = np.stack([cv2.flip(frame, 1) for frame in sample["frames"]])
-    for key in _LABEL_MAPS:
+    for key in (*_LABEL_MAPS, *_PAIR_MAPS):
         if key in flipped:
             flipped[key] = np.ascontiguousarray(sample[key][:, :, ::-1])
     flipped["intrinsics"] = intrinsics.flip_horizontal(
         sample["intrinsics"], width=sample["frames"].shape[2]
     )
+    if "pair_rotation" in flipped:
+        mirror = np.array([-1, 1, 1], np.float32)
+        flipped["pair_rotation"] = sample["pair_rotation"] * np.outer(mirror, mirror)
+        flipped["pair_direction"] = sample["pair_direction"] * mirror
     if "world_from_camera" in flipped:
         mirror = np.array([-1, 1, 1, 1], flipped["world_from_camera"].dtype)
         # S P S scales rows by S and columns by S.

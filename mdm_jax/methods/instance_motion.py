@@ -31,6 +31,7 @@ from mdm_jax.methods import (
     depth_nets,
     ego_nets,
     frame_pairs,
+    geometry_terms,
     instance_objects,
     instance_slots,
     instance_views,
@@ -142,6 +143,7 @@ LOSS_WEIGHTS = {
     # Takes the place of `cyclic_average` in the released code, at 0.1.
     "object_cycle": 0.0,
     "log_scale_pin": 0.0,
+    **geometry_terms.LOSS_WEIGHTS,
 }
 
 
@@ -342,7 +344,9 @@ def create(config: ml_collections.ConfigDict) -> Method:
     frozen = ml_collections.FrozenConfigDict(config)
     return base.of_module(
         InstanceMotionModel(frozen),
-        functools.partial(loss_terms, config=frozen),
+        geometry_terms.added_to(
+            functools.partial(loss_terms, config=frozen), frozen.two_view
+        ),
         counts=instance_objects.counts,
         count_names=("instances/found", "instances/dropped"),
         needs_labels=config.instance_motion.object_pose != "none",

@@ -33,7 +33,13 @@ from mdm_jax.losses import (
     pyramid,
     smoothness,
 )
-from mdm_jax.methods import base, depth_nets, frame_pairs, residual_field
+from mdm_jax.methods import (
+    base,
+    depth_nets,
+    frame_pairs,
+    geometry_terms,
+    residual_field,
+)
 from mdm_jax.methods.base import Method
 from mdm_jax.networks import correlation_net, intrinsics_head, motion_field_net
 from mdm_jax.structs import Batch, Motion, Pairs, Prediction
@@ -173,6 +179,7 @@ LOSS_WEIGHTS = {
     "depth_variance": 0.0,
     "depth_supervision": 0.0,
     "log_scale_pin": 0.0,
+    **geometry_terms.LOSS_WEIGHTS,
 }
 
 
@@ -371,7 +378,9 @@ def create(config: ml_collections.ConfigDict) -> Method:
     frozen = ml_collections.FrozenConfigDict(config)
     return base.of_module(
         MotionFieldModel(frozen),
-        functools.partial(loss_terms, config=frozen),
+        geometry_terms.added_to(
+            functools.partial(loss_terms, config=frozen), frozen.two_view
+        ),
         needs_labels=options.use_mask,
         learns_intrinsics=config.camera.intrinsics != "given",
     )

@@ -18,6 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from mdm_jax.geometry.view import View
+from mdm_jax.sources.source import Source
+
 Array = np.ndarray
 
 
@@ -39,6 +42,14 @@ class Recording:
             over the recording.
         world_from_object: float64 `[n k 4 4]`; `[:, i]` is the pose of the instance
             labelled `i + 1`, NaN in frames where it is absent.
+        source: what the frames were decoded from, with as many frames; None where they
+            were made otherwise.
+        view: crop and resize that made the frames out of those of `source`.
+        pair_maps: float16 `[n-s 2 2 h w]`, two-view geometry of each frame with the
+            frame s later, made by `two_view.training_pairs`: ahead (earlier, later) and
+            behind (later, earlier); inverse depth in units of the baseline, and weight.
+        pair_poses: float32 `[n-s 3 4]`, rotation and direction of the translation of
+            later_from_earlier, zeros where unknown.
         changes: by a number s of frames, float64 `[n]`: how much each frame differs
             from the one s later (`clips.change`), infinite at the last ones. For those
             s that are not here it is computed when needed.
@@ -54,6 +65,10 @@ class Recording:
     world_from_camera: Array | None = None
     instance_labels: Array | None = None
     world_from_object: Array | None = None
+    source: Source | None = None
+    view: View | None = None
+    pair_maps: Array | None = None
+    pair_poses: Array | None = None
     changes: Mapping[int, Array] | None = None
 
     def __post_init__(self):

@@ -222,6 +222,8 @@ class _Opening:
                 instance_labels=None
                 if labels is None or not labelled[readable[run]].all()
                 else _part(labels, readable[run]),
+                source=self.source.between(readable[run.start], readable[run][-1] + 1),
+                view=self.view,
             )
             for run in runs
         ]

@@ -12,9 +12,11 @@ from absl import logging
 from mdm_jax import methods, settings, sources
 from mdm_jax.input_pipeline import loader, raw_data
 from mdm_jax.masks import mask_set
+from mdm_jax.methods import geometry_terms
 from mdm_jax.prepared import reading
 from mdm_jax.recording.arrays import Recording
 from mdm_jax.synthetic import rendered_drives
+from mdm_jax.two_view import training_pairs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +89,11 @@ def make_loader(
     if not config.loss_weights.get("depth_supervision", 0.0):
         # Depth is for evaluation then, and need not travel through the loader.
         recordings = [dataclasses.replace(one, depth=None) for one in recordings]
+    names = geometry_terms.LOSS_WEIGHTS
+    if any(config.loss_weights.get(name, 0.0) for name in names):
+        recordings = training_pairs.attach(
+            recordings, stride=d.frame_stride, max_width=config.two_view.max_width
+        )
     return loader.make_loader(
         recordings,
         clip_length=d.clip_length,

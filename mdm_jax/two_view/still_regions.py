@@ -16,7 +16,7 @@ from mdm_jax.two_view.essential import RelativePose
 Array = np.ndarray
 
 # Pairs with less motion say nothing.
-_MIN_FLOW = 2.0
+_MIN_FLOW = 1.0
 # Flow below this share of the median counts as none, and below this many pixels.
 _SHARE_OF_MEDIAN, _ZERO = 0.15, 0.4
 # A pixel must have had no flow in this share of the pairs, at least so many.

@@ -86,6 +86,21 @@ def pair(first, second, boards=(), planes=CORRIDOR, intrinsics=INTRINSICS):
     return flows[0], flows[1], views[0][0], views[0][2]
 
 
+def image(world_from_camera, time=0, boards=(), intrinsics=INTRINSICS):
+    """Returns uint8 RGB of a view: every surface has a texture of its own points."""
+    _, points, labels = look(world_from_camera, time, boards, intrinsics=intrinsics)
+    for label, board in enumerate(boards, 1):
+        points[labels == label] -= time * np.array(board.step) - label
+    rng = np.random.default_rng(3)
+    grey = np.zeros((H, W))
+    for wavelength in np.geomspace(0.4, 6, 16):
+        direction = rng.normal(size=3)
+        direction *= 2 * np.pi / wavelength / np.linalg.norm(direction)
+        grey += np.sin(points @ direction + rng.uniform(0, 6)) * wavelength**0.3
+    grey = np.clip(128 + 30 * grey, 0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
 def source_from_target(target, source):
     """Returns the relative pose of two world_from_camera."""
     return np.linalg.inv(source) @ target
