@@ -158,10 +158,9 @@ def _index(planned: plan.Plan, notes: Sequence[shards.Notes]) -> layout.Index:
                 )
             )
         count += len(frames)
-        known = None if source.labels is None else source.labels.labelled
-        times.append(_rows(source.timestamp, frames, np.nan, ()))
-        poses.append(_rows(source.world_from_camera, frames, np.nan, (4, 4)))
-        labelled.append(_rows(known, frames, False, ()))
+        times.append(source.timestamp[frames])
+        poses.append(source.world_from_camera[frames])
+        labelled.append(source.labelled[frames])
     changes = [row for note in notes for row in note.changes]
     return layout.Index(
         planned.options.size,
@@ -175,13 +174,6 @@ def _index(planned: plan.Plan, notes: Sequence[shards.Notes]) -> layout.Index:
         np.array(changes, np.float64).reshape(count, layout.NUM_STRIDES),
         np.concatenate(labelled),
     )
-
-
-def _rows(
-    values: np.ndarray | None, frames: list[int], fill: Any, shape: tuple[int, ...]
-) -> np.ndarray:
-    """Returns the values of frames, or `fill` where they are unknown."""
-    return np.full((len(frames), *shape), fill) if values is None else values[frames]
 
 
 def _check_same(folder: pathlib.Path, identity: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
+import numpy as np
 import tqdm
 from absl import logging
 
@@ -98,9 +99,8 @@ def _split(options: Options, problems: Problems) -> splits.Split:
 def _open(source: Source, masks: MaskSet | None, options: Options) -> ViewedSource:
     crop = options.crop if any(options.crop) else source.crop
     view = view_lib.centred(source.size, options.size, crop)
-    poses = None
-    if options.with_truth:
-        poses = recording_opening.poses_from_start(source)
+    truth = options.with_truth
+    poses = recording_opening.poses_from_start(source) if truth else None
     seconds = source.timestamps()
     recording_opening.image_files(source)
     announced, source = len(source), source.counted()
@@ -118,5 +118,11 @@ def _open(source: Source, masks: MaskSet | None, options: Options) -> ViewedSour
         labels = source_labels.MaskLabels(source, view, masks, by_content=by_content)
     elif options.labels is None and any(source.labelled()):
         labels = source_labels.OwnLabels(source, view)
-    has_depth = options.with_truth and recording_opening.has_points(source)
-    return ViewedSource(source, view, poses, seconds, has_depth, labels)
+    return ViewedSource(
+        source,
+        view,
+        np.full((len(source), 4, 4), np.nan) if poses is None else poses,
+        np.full(len(source), np.nan) if seconds is None else seconds,
+        truth and recording_opening.has_points(source),
+        labels,
+    )

@@ -115,7 +115,7 @@ def make(options: Options) -> Plan:
     """
     problems = Problems(options.on_error)
     parts = opening.open_parts(options, problems)
-    if not parts[layout.TRAIN]:
+    if not any(map(len, parts[layout.TRAIN])):
         raise DataError(
             options.source,
             f"nothing to prepare of {options.name}; {problems.summary()}",

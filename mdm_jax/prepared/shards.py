@@ -175,21 +175,16 @@ def _features(
     source: ViewedSource, index: int, frame: Frame, optional: tuple[str, ...]
 ) -> dict[str, Any]:
     """Returns the features of a record."""
-    size = source.view.size
-    poses, seconds = source.world_from_camera, source.timestamp
+    size, depth, labels = source.view.size, frame.depth, frame.labels
+    known = {
+        "timestamp": np.float64(source.timestamp[index]),
+        "world_from_camera": np.asarray(source.world_from_camera[index], np.float64),
+        "depth": np.zeros(size, np.float32) if depth is None else depth,
+        "instance_labels": np.zeros(size, np.uint8) if labels is None else labels,
+    }
     matrix = source.intrinsics
     if matrix is None:
         matrix = np.full((3, 3), math.nan, np.float32)
-    known = {
-        "timestamp": np.float64(math.nan if seconds is None else seconds[index]),
-        "world_from_camera": np.full((4, 4), math.nan)
-        if poses is None
-        else np.asarray(poses[index], np.float64),
-        "depth": np.zeros(size, np.float32) if frame.depth is None else frame.depth,
-        "instance_labels": np.zeros(size, np.uint8)
-        if frame.labels is None
-        else frame.labels,
-    }
     return {
         "image": frame.image,
         "intrinsics": matrix,

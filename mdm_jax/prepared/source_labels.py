@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import collections
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,12 +23,8 @@ from mdm_jax.masks.mask_set import MaskSet
 from mdm_jax.recording import persistent_labels
 from mdm_jax.sources.source import Source
 
-
-class Labels(NamedTuple):
-    """uint8 `[h w]`, 0 where unknown, and the broken files."""
-
-    map: np.ndarray
-    problems: tuple[DataError, ...] = ()
+# uint8 `[h w]`, 0 where unknown, and the broken files.
+Labels = tuple[np.ndarray, tuple[DataError, ...]]
 
 
 class SourceLabels(abc.ABC):
@@ -93,7 +89,7 @@ class OwnLabels(SourceLabels):
                 yield viewed
 
         for labels in persistent_labels.persistent(maps()):
-            yield Labels(labels, problems.popleft())
+            yield labels, problems.popleft()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_labels": iter(()), "_next": -1}
@@ -134,8 +130,8 @@ class MaskLabels(SourceLabels):
         try:
             labels = labels_lib.label_map(masks.read(index), numbers)
         except DataError as error:
-            return Labels(np.zeros(self._view.size, np.uint8), (error,))
-        return Labels(self._view.labels(labels))
+            return np.zeros(self._view.size, np.uint8), (error,)
+        return self._view.labels(labels), ()
 
     def fingerprint(self) -> str:
         masks = self._open()

@@ -41,18 +41,18 @@ class ViewedSource:
     Attributes:
         source: the original frames.
         view: crop and resize applied to every frame.
-        world_from_camera: float64 `[n 4 4]`, the first at the origin; None if unknown.
-        timestamp: float64 `[n]`, seconds; None if unknown.
+        world_from_camera: float64 `[n 4 4]`, the first at the origin; NaN if unknown.
+        timestamp: float64 `[n]`, seconds; NaN if unknown.
         has_depth: whether depth is known.
         labels: instance labels; None if there are none.
     """
 
     source: Source
     view: View
-    world_from_camera: np.ndarray | None = None
-    timestamp: np.ndarray | None = None
-    has_depth: bool = False
-    labels: SourceLabels | None = None
+    world_from_camera: np.ndarray
+    timestamp: np.ndarray
+    has_depth: bool
+    labels: SourceLabels | None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -75,11 +75,18 @@ class ViewedSource:
         return self.source.sequential or self.labels is not None
 
     @property
+    def labelled(self) -> np.ndarray:
+        """Bool `[n]`, whether the labels of a frame are known."""
+        return (
+            np.zeros(len(self), bool) if self.labels is None else self.labels.labelled
+        )
+
+    @property
     def optional(self) -> tuple[str, ...]:
         """The features of `records.OPTIONAL` that are known."""
         known = {
-            "timestamp": self.timestamp is not None,
-            "world_from_camera": self.world_from_camera is not None,
+            "timestamp": np.isfinite(self.timestamp).any(),
+            "world_from_camera": np.isfinite(self.world_from_camera).any(),
             "depth": self.has_depth,
             "instance_labels": self.labels is not None,
         }
