@@ -29,6 +29,7 @@ import numpy as np
 import tqdm
 from absl import app, flags
 
+from mdm_jax import settings
 from mdm_jax.annotation import clip_annotation, linking
 from mdm_jax.flow import flow_sources
 from mdm_jax.masks import instances
@@ -41,7 +42,7 @@ _WRITE = flags.DEFINE_string(
 )
 _DRIVES = flags.DEFINE_integer("num_drives", 6, "Number of drives.")
 _FRAMES = flags.DEFINE_integer("num_frames", 20, "Frames per drive.")
-_SIZE = flags.DEFINE_list("size", ["144", "480"], "Height and width of the frames.")
+_SIZE = flags.DEFINE_string("size", "144x480", "HEIGHTxWIDTH of the frames.")
 _SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of the drives, as dataset.synthetic_seed."
 )
@@ -125,11 +126,10 @@ def write_drives(root: pathlib.Path) -> None:
 
 def _drive(split: str, index: int):
     """Returns a drive as `rendered_drives.make_drives` makes it."""
-    height, width = (int(side) for side in _SIZE.value)
     return rendered_drives.make_drive(
         (_SEED.value, rendered_drives.SPLITS.index(split), index),
         num_frames=_FRAMES.value,
-        size=(height, width),
+        size=settings.parse_size(_SIZE.value),
         name=f"synthetic_{split}_{index}",
     )
 
@@ -142,7 +142,7 @@ def main(argv: list[str]):
         write_drives(pathlib.Path(_WRITE.value))
         return
     results = {
-        "drives": [_DRIVES.value, _FRAMES.value, *_SIZE.value],
+        "drives": [_DRIVES.value, _FRAMES.value, _SIZE.value],
         "quality": measure_quality(),
         "speed_512x1024": measure_speed(),
     }

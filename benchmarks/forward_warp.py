@@ -1,12 +1,12 @@
-"""Time of forward projection, beside the same operation written with PyTorch.
+"""Time of forward warping, compared with the same operation in PyTorch.
 
     python benchmarks/forward_warp.py [--output=benchmarks/results/NAME.json]
 
-Both compute the same numbers (the largest difference is part of the result) from the
-same inputs, on the CPU with all its cores or on a GPU where both find one; calls
-alternate, so that whatever else the machine does hits both alike. The peer, the extra
-`bench`, is eager PyTorch: `scatter_reduce` for the z-buffer, `grid_sample` for the colours.
-Backward means the gradient with respect to depth, rotation and translation.
+Both compute the same numbers from the same inputs (the result says how well they agree),
+on all cores of the CPU, or on a GPU if both support it. Calls alternate, so that other
+load on the machine slows both alike. The peer (extra `bench`) is eager PyTorch with
+`scatter_reduce` for the z-buffer and `grid_sample` for the colours. Backward means the
+gradient with respect to depth, rotation and translation.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from absl import app, flags
 
 _OUTPUT = flags.DEFINE_string("output", "", "JSON file for the results.")
 _ROUNDS = flags.DEFINE_integer("rounds", 20, "Timed calls of each function.")
-_SIZE = flags.DEFINE_list("size", ["256", "832"], "Height and width.")
+_SIZE = flags.DEFINE_string("size", "256x832", "HEIGHTxWIDTH of the images.")
 _BATCH = flags.DEFINE_integer("batch", 4, "Images per call.")
-_ALPHA = flags.DEFINE_integer("alpha", 2, "Factor of the depth's repetition.")
+_ALPHA = flags.DEFINE_integer("alpha", 2, "Factor by which depth is upsampled.")
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def make_inputs(batch: int, height: int, width: int):
-    """Returns arrays of a road ahead, driven along at one metre per frame."""
+    """Returns arrays of a road, seen from a car that drives one metre per frame."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -53,7 +53,7 @@ def make_inputs(batch: int, height: int, width: int):
 
 
 def make_ours(arrays, alpha: int, *, refine: bool = False):
-    """Returns functions without arguments: forward, and forward and backward."""
+    """Returns two functions without arguments: forward; forward and backward."""
     import jax
     import jax.numpy as jnp
 
@@ -140,7 +140,7 @@ def torch_forward_warp(image, K, depth, rotation, translation, *, alpha: int):
 
 
 def make_peer(arrays, alpha: int, device: str):
-    """Returns functions without arguments: forward, and forward and backward."""
+    """Returns two functions without arguments: forward; forward and backward."""
     import torch  # pyright: ignore[reportMissingImports]
 
     tensors = {name: torch.tensor(a, device=device) for name, a in arrays.items()}
@@ -170,7 +170,7 @@ def make_peer(arrays, alpha: int, device: str):
 
 
 def compare(ours, peer) -> dict[str, float]:
-    """Returns how far the results of two (forward and backward) calls are apart."""
+    """Returns how well the results of two (forward and backward) calls agree."""
     import numpy as np
 
     (_, warped), gradients = ours
@@ -186,7 +186,7 @@ def compare(ours, peer) -> dict[str, float]:
         return float(np.corrcoef(np.ravel(a), np.ravel(b))[0, 1])
 
     return {
-        # Rounding sends a few points in 10^5 to the neighbouring pixel.
+        # Rounding moves a few points in 10^5 to the neighbouring pixel.
         "share_of_equal_depths": close(warped.depth, array(peer_depth), 1e-3),
         "share_of_equal_colours": close(
             warped.image, array(peer_image).transpose(0, 2, 3, 1), 1e-2
@@ -200,42 +200,13 @@ def compare(ours, peer) -> dict[str, float]:
     }
 
 
-def main(argv: list[str]):
-    del argv
-    sys.path.insert(0, str(ROOT))
-    import jax
-    import numpy as np
-
-    try:
-        import torch  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise SystemExit("the peer needs PyTorch: pip install -e '.[bench]'") from error
-    from mdm_jax.train import reporting
-
-    both_on_gpu = jax.default_backend() == "gpu" and torch.cuda.is_available()
-    if jax.default_backend() != "cpu" and not both_on_gpu:
-        raise SystemExit(
-            f"JAX runs on {jax.default_backend()} and PyTorch does not: set "
-            "JAX_PLATFORMS=cpu, or install PyTorch for this device"
-        )
-    height, width = (int(number) for number in _SIZE.value)
-    arrays = make_inputs(_BATCH.value, height, width)
-    ours = make_ours(arrays, _ALPHA.value)
-    peer = make_peer(arrays, _ALPHA.value, "cuda" if both_on_gpu else "cpu")
-    agreement = compare(ours[1](), peer[1]())
-    # What `refine` adds; the peer stays as it is.
-    refined = make_ours(arrays, _ALPHA.value, refine=True)
-    cases = {
-        "forward": (ours[0], peer[0]),
-        "forward and backward": (ours[1], peer[1]),
-        "forward, refined": (refined[0], peer[0]),
-        "forward and backward, refined": (refined[1], peer[1]),
-    }
+def time_calls(cases: dict[str, tuple], rounds: int) -> dict[str, list[list[float]]]:
+    """Returns milliseconds (ours, peer) of each round, after one untimed call of each."""
     for pair in cases.values():
         for function in pair:
             function()
     times = {name: [] for name in cases}
-    for _ in range(_ROUNDS.value):
+    for _ in range(rounds):
         for name, functions in cases.items():
             pair = []
             for function in functions:
@@ -243,35 +214,74 @@ def main(argv: list[str]):
                 function()
                 pair.append(1e3 * (time.perf_counter() - started))
             times[name].append(pair)
-    device = jax.devices()[0].device_kind
-    if device == "cpu":
-        device = f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
+    return times
+
+
+def summarize(times: dict[str, list[list[float]]]) -> list[dict[str, object]]:
+    """Returns medians, minima and the median ratio of each case."""
+    import numpy as np
+
     results = []
     for name, pairs in times.items():
-        milliseconds = np.median(pairs, axis=0)
+        median, fastest = np.median(pairs, axis=0), np.min(pairs, axis=0)
         results.append(
             {
                 "case": name,
-                "milliseconds": float(milliseconds[0]),
-                "milliseconds_torch": float(milliseconds[1]),
-                "milliseconds_min": float(np.min(pairs, axis=0)[0]),
-                "milliseconds_min_torch": float(np.min(pairs, axis=0)[1]),
+                "milliseconds": float(median[0]),
+                "milliseconds_torch": float(median[1]),
+                "milliseconds_min": float(fastest[0]),
+                "milliseconds_min_torch": float(fastest[1]),
                 "ratio": float(np.median([a / b for a, b in pairs])),
             }
         )
+    return results
+
+
+def main(argv: list[str]):
+    del argv
+    sys.path.insert(0, str(ROOT))
+    import jax
+
+    try:
+        import torch  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise SystemExit("the peer needs PyTorch: pip install -e '.[bench]'") from error
+    from mdm_jax import settings
+    from mdm_jax.train import reporting
+
+    both_on_gpu = jax.default_backend() == "gpu" and torch.cuda.is_available()
+    if jax.default_backend() != "cpu" and not both_on_gpu:
+        raise SystemExit(
+            f"JAX runs on {jax.default_backend()} but PyTorch does not: set "
+            "JAX_PLATFORMS=cpu, or install PyTorch for this device"
+        )
+    batch, alpha = _BATCH.value, _ALPHA.value
+    arrays = make_inputs(batch, *settings.parse_size(_SIZE.value))
+    ours = make_ours(arrays, alpha)
+    refined = make_ours(arrays, alpha, refine=True)
+    peer = make_peer(arrays, alpha, "cuda" if both_on_gpu else "cpu")
+    agreement = compare(ours[1](), peer[1]())
+    cases = {
+        "forward": (ours[0], peer[0]),
+        "forward and backward": (ours[1], peer[1]),
+        # The peer has no refinement.
+        "forward, refined": (refined[0], peer[0]),
+        "forward and backward, refined": (refined[1], peer[1]),
+    }
+    results = summarize(time_calls(cases, _ROUNDS.value))
+    device = jax.devices()[0].device_kind
+    if device == "cpu":
+        device = f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
     table = [["case", "ours [ms]", "PyTorch [ms]", "ratio"]]
     for result in results:
         keys = ("milliseconds", "milliseconds_torch", "ratio")
-        table.append([result["case"], *(f"{result[key]:.3g}" for key in keys)])
+        table.append([str(result["case"]), *(f"{result[key]:.3g}" for key in keys)])
     title = (
-        f"forward warp, {_BATCH.value} x {height} x {width}, alpha {_ALPHA.value}, "
-        f"on {device}"
+        f"forward warp of {batch} images of {_SIZE.value}, alpha {alpha}, on {device}"
     )
     print(reporting.format_table(title, table))
     print(json.dumps(agreement))
     if _OUTPUT.value:
-        path = pathlib.Path(_OUTPUT.value)
-        path.parent.mkdir(parents=True, exist_ok=True)
         report = {
             "environment": {
                 "device": device,
@@ -279,13 +289,15 @@ def main(argv: list[str]):
                 "torch": torch.__version__,
                 "python": platform.python_version(),
             },
-            "size": [height, width],
-            "batch": _BATCH.value,
-            "alpha": _ALPHA.value,
+            "size": _SIZE.value,
+            "batch": batch,
+            "alpha": alpha,
             "rounds": _ROUNDS.value,
             "agreement": agreement,
             "results": results,
         }
+        path = pathlib.Path(_OUTPUT.value)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(report, indent=2) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Calls in processes of their own: nothing is compiled, cached or held in memory yet."""
+"""Function calls in new processes, where nothing is compiled, cached or in memory."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _FOLDER = str(pathlib.Path(__file__).resolve().parent)
 
 
 def call(module: str, expression: str, *, cores: Collection[int] = ()) -> Any:
-    """Returns what a function of a benchmark returns, through JSON.
+    """Returns the result of a function of a benchmark, which JSON can express.
 
     Args:
         module: name of the benchmark.
         expression: the call as Python text, such as `measure('demo', 3)`.
-        cores: numbers of those that the process may use; empty for all.
+        cores: numbers of the cores that the process may use; empty for all.
 
     Raises:
-        RuntimeError: it failed; with the end of what it wrote.
+        RuntimeError: the call failed; with the end of its error output.
     """
     code = (
         f"import sys; sys.path.insert(0, {_FOLDER!r}); import json, {module}; "

@@ -1,14 +1,14 @@
-"""Time of the depth of one image, beside the same network written with PyTorch.
+"""Time of the depth of one image, compared with the same network in PyTorch.
 
     python benchmarks/inference.py [--output=benchmarks/results/NAME.json]
 
-Both have the same weights and give the same depth (the largest relative difference is
-part of the result). Calls alternate, so that whatever else the machine does hits both
-alike; the medians and their ratio are reported, and the ratio of the fastest calls,
-which other work disturbs least. On a busy machine waiting threads spoil both: there
-`taskset -c 0 python benchmarks/inference.py --threads=1` compares the processor time
-of one core. The peer, the extra `bench`, is PyTorch in inference
-mode, in both of its memory layouts; the faster one counts.
+Both networks have the same weights and give the same depth; the largest relative
+difference is part of the result. Calls alternate, so that other load on the machine
+slows both alike. The result holds medians, their ratio, and the ratio of the fastest
+calls, which other load disturbs least. On a busy machine waiting threads distort both:
+`taskset -c 0 python benchmarks/inference.py --threads=1` compares the processor time on
+one core. The peer (extra `bench`) runs in PyTorch's inference mode in both memory
+layouts; the faster one counts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from absl import app, flags
 
 _OUTPUT = flags.DEFINE_string("output", "", "JSON file for the results.")
 _ROUNDS = flags.DEFINE_integer("rounds", 30, "Timed calls of each.")
-_SIZE = flags.DEFINE_list("size", ["192", "640"], "Height and width.")
+_SIZE = flags.DEFINE_string("size", "192x640", "HEIGHTxWIDTH, multiples of 32.")
 _THREADS = flags.DEFINE_integer("threads", 2, "CPU threads that PyTorch uses.")
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -49,54 +49,12 @@ def make_ours(image) -> tuple[Callable, dict]:
 
 def make_peer(image, parameters, *, channels_last: bool) -> Callable:
     """Returns a function that gives depth `[1 h w]`, for sides that are multiples of 32."""
-    import numpy as np
     import torch  # pyright: ignore[reportMissingImports]
     import torch.nn.functional as F  # pyright: ignore[reportMissingImports]
 
     layout = torch.channels_last if channels_last else torch.contiguous_format
-
-    def tensor(array):
-        return torch.tensor(np.array(array))
-
-    def kernel(place):
-        weight = tensor(place["kernel"]).permute(3, 2, 0, 1)
-        return weight.contiguous(memory_format=layout)
-
-    def norm(place):
-        return tensor(place["scale"]), tensor(place["offset"])
-
-    encoder = parameters["encoder"]
-    blocks = []
-    for stage, (_, first_stride) in enumerate(_STAGES):
-        for index in range(2):
-            place = encoder[f"stage{stage + 1}_block{index + 1}"]
-            shortcut = kernel(place["shortcut"]) if "shortcut" in place else None
-            blocks.append(
-                (
-                    first_stride if index == 0 else 1,
-                    kernel(place["conv1"]),
-                    norm(place["norm1"]),
-                    kernel(place["conv2"]),
-                    norm(place["norm2"]),
-                    shortcut,
-                )
-            )
-    decoder = []
-    for level in range(len(_DECODER), 0, -1):
-        up, merge = parameters[f"up{level}"], parameters[f"merge{level}"]
-        # A transposed convolution is written with its kernel turned round there.
-        weight = tensor(np.array(up["kernel"])[::-1, ::-1].copy()).permute(2, 3, 0, 1)
-        decoder.append(
-            (
-                weight.contiguous(memory_format=layout),
-                tensor(up["bias"]),
-                kernel(merge),
-                tensor(merge["bias"]),
-            )
-        )
-    head = kernel(parameters["head"]), tensor(parameters["head"]["bias"])
-    stem, stem_norm = kernel(encoder["stem_conv"]), norm(encoder["stem_norm"])
-    x0 = tensor(image).permute(0, 3, 1, 2).contiguous(memory_format=layout)
+    stem, stem_norm, blocks, decoder, head = _read_weights(parameters, layout)
+    x0 = torch.tensor(image).permute(0, 3, 1, 2).contiguous(memory_format=layout)
 
     def normalized(x, weights):
         return F.instance_norm(x, None, None, *weights, eps=1e-3)
@@ -134,10 +92,58 @@ def make_peer(image, parameters, *, channels_last: bool) -> Callable:
     return call
 
 
+def _read_weights(parameters, layout):
+    """Returns PyTorch's weights of stem, its norm, residual blocks, decoder and head."""
+    import numpy as np
+    import torch  # pyright: ignore[reportMissingImports]
+
+    def tensor(array):
+        return torch.tensor(np.array(array))
+
+    def kernel(module):
+        weight = tensor(module["kernel"]).permute(3, 2, 0, 1)
+        return weight.contiguous(memory_format=layout)
+
+    def norm(module):
+        return tensor(module["scale"]), tensor(module["offset"])
+
+    encoder = parameters["encoder"]
+    blocks = []
+    for stage, (_, first_stride) in enumerate(_STAGES):
+        for index in range(2):
+            block = encoder[f"stage{stage + 1}_block{index + 1}"]
+            blocks.append(
+                (
+                    first_stride if index == 0 else 1,
+                    kernel(block["conv1"]),
+                    norm(block["norm1"]),
+                    kernel(block["conv2"]),
+                    norm(block["norm2"]),
+                    kernel(block["shortcut"]) if "shortcut" in block else None,
+                )
+            )
+    decoder = []
+    for level in range(len(_DECODER), 0, -1):
+        up, merge = parameters[f"up{level}"], parameters[f"merge{level}"]
+        # PyTorch stores the kernel of a transposed convolution rotated by 180 degrees.
+        weight = tensor(np.array(up["kernel"])[::-1, ::-1].copy()).permute(2, 3, 0, 1)
+        decoder.append(
+            (
+                weight.contiguous(memory_format=layout),
+                tensor(up["bias"]),
+                kernel(merge),
+                tensor(merge["bias"]),
+            )
+        )
+    head = kernel(parameters["head"]), tensor(parameters["head"]["bias"])
+    stem, stem_norm = kernel(encoder["stem_conv"]), norm(encoder["stem_norm"])
+    return stem, stem_norm, blocks, decoder, head
+
+
 def alternate(
     functions: dict[str, Callable], rounds: int
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Returns milliseconds, and those of processor time, of every call in turn."""
+    """Returns the milliseconds of every call, as wall time and as processor time."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     work: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
@@ -162,9 +168,11 @@ def main(argv: list[str]):
     if jax.default_backend() != "cpu":
         raise SystemExit("this compares CPUs: set JAX_PLATFORMS=cpu")
     torch.set_num_threads(_THREADS.value)
-    height, width = (int(number) for number in _SIZE.value)
+    from mdm_jax import settings
+
+    height, width = settings.parse_size(_SIZE.value)
     if height % 32 or width % 32:
-        raise SystemExit(f"--size expects multiples of 32, got {height},{width}")
+        raise SystemExit(f"--size expects multiples of 32, got {height}x{width}")
     rng = np.random.default_rng(0)
     image = rng.uniform(size=(1, height, width, 3)).astype(np.float32)
     ours, parameters = make_ours(image)
@@ -212,7 +220,7 @@ def main(argv: list[str]):
 
 
 def _ratio(times: dict[str, float]) -> float:
-    """Returns ours over the faster of the peers: below 1 where ours is faster."""
+    """Returns our time over that of the faster peer: below 1 where ours is faster."""
     peers = [value for name, value in times.items() if name != "mdm_jax"]
     return times["mdm_jax"] / min(peers)
 

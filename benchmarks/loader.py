@@ -1,12 +1,12 @@
-"""Clips per second of the data loader, where its time goes, and its memory.
+"""Clips per second of the data loader, the time of its stages, and its memory.
 
     python benchmarks/loader.py [--output=benchmarks/results/NAME.json] [--path=FOLDER]
 
-Three-frame clips of 128x416 from a prepared data set, with the default augmentation, as
-training reads them. Without `--path`, frames of synthetic drives with the grain of a
-camera are prepared first. Each case runs in a process of its own on two cores. Of a
-machine that is not idle, trust the CPU time: two cores divided by it is what they would
-give if they had nothing else to do (`clips_per_second_by_cpu`).
+The clips are three frames of 128x416 from a prepared data set with the default
+augmentation, as in training. Without `--path`, frames of synthetic drives with camera
+noise are prepared first. Each case runs in a new process on two cores. If the machine is
+not idle, use the CPU time: `clips_per_second_by_cpu` is the rate of two cores that have
+nothing else to do.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ import fresh_process
 from absl import app, flags
 
 _OUTPUT = flags.DEFINE_string("output", "", "JSON file for the results.")
-_PATH = flags.DEFINE_string("path", "", "Folder that datasets/build.py made.")
+_PATH = flags.DEFINE_string("path", "", "Folder of a prepared data set.")
 _CASES = flags.DEFINE_list("cases", [], "Names of the cases; empty for all.")
-_CLIPS = flags.DEFINE_integer("clips", 1600, "Clips that are timed in each case.")
+_CLIPS = flags.DEFINE_integer("clips", 1600, "Timed clips of each case.")
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NUM_CORES, CLIP_LENGTH, BATCH_SIZE, SIZE = 2, 3, 16, (128, 416)
 NUM_EPOCHS = 10
-# Arguments of `loader.make_loader`, by name.
+# Arguments of `loader.make_loader`.
 CASES = {
     "two threads": {"augment": {}, "num_threads": 2},
     "two worker processes": {"augment": {}, "num_threads": 1, "num_workers": 2},
@@ -53,7 +53,7 @@ def measure(name: str, path: str, num_clips: int) -> dict[str, object]:
         **CASES[name],
     )
     iterator = iter(batches)
-    for _ in range(8):  # processes and files are open then
+    for _ in range(8):  # Starts processes and opens files.
         next(iterator)
     started, cpu, count = time.perf_counter(), _cpu_seconds(), 0
     while count < num_clips:
@@ -71,7 +71,7 @@ def measure(name: str, path: str, num_clips: int) -> dict[str, object]:
 
 
 def memory(path: str) -> dict[str, object]:
-    """Returns the memory of this process after each of some epochs, in megabytes."""
+    """Returns the memory of this process after each epoch, in megabytes."""
     recordings = _open(path)
     from mdm_jax.input_pipeline import loader
 
@@ -90,7 +90,7 @@ def memory(path: str) -> dict[str, object]:
 
 
 def stages(path: str, repeats: int = 300) -> dict[str, float]:
-    """Returns the CPU milliseconds that each stage takes for a clip, on one thread."""
+    """Returns the CPU milliseconds per clip of each stage, on one thread."""
     import numpy as np
 
     recordings = _open(path)
@@ -99,7 +99,7 @@ def stages(path: str, repeats: int = 300) -> dict[str, float]:
 
     table = clips.clip_table(recordings, clip_length=CLIP_LENGTH)
     source = clips.ClipSource(recordings, table)
-    frames: Any = recordings[0].frames  # which are read as they are asked for
+    frames: Any = recordings[0].frames  # read on demand
     stored = frames._stored._source
     config = augment.AugmentConfig()
     rng = np.random.default_rng(0)
@@ -110,7 +110,7 @@ def stages(path: str, repeats: int = 300) -> dict[str, float]:
     def batch():
         np.stack([clip["frames"]] * BATCH_SIZE)
 
-    found = {
+    functions = {
         "read the records": lambda i: [stored[i % len(stored)]] * CLIP_LENGTH,
         "decode JPEG": lambda i: records.decode(content, "image"),
         "a clip: read, decode, stack": lambda i: source[int(order[i % len(order)])],
@@ -123,7 +123,7 @@ def stages(path: str, repeats: int = 300) -> dict[str, float]:
         ),
     }
     times = {}
-    for name, function in found.items():
+    for name, function in functions.items():
         function(0)
         started = time.thread_time()
         for i in range(repeats):
@@ -149,7 +149,7 @@ def _open(path: str):
 
 
 def prepare(data_dir: str) -> str:
-    """Prepares synthetic frames with grain, and returns the folder."""
+    """Prepares synthetic frames with camera noise, and returns the folder."""
     import cv2
     import numpy as np
 
@@ -195,10 +195,10 @@ def _cpu_seconds() -> float:
 
 
 def _children() -> list[str]:
-    found: list[str] = []
+    children: list[str] = []
     for task in pathlib.Path("/proc/self/task").iterdir():
-        found += (task / "children").read_text().split()
-    return found
+        children += (task / "children").read_text().split()
+    return children
 
 
 def _resident_megabytes() -> float:
@@ -229,16 +229,16 @@ def main(argv: list[str]):
         num_frames = len(index.timestamp)
         results = []
         for name in _CASES.value or CASES:
-            found = _in_fresh_process(f"measure({name!r}, {path!r}, {_CLIPS.value})")
-            results.append(found)
-            print(json.dumps(found), flush=True)
+            result = _in_fresh_process(f"measure({name!r}, {path!r}, {_CLIPS.value})")
+            results.append(result)
+            print(json.dumps(result), flush=True)
         times = _in_fresh_process(f"stages({path!r})")
         resident = _in_fresh_process(f"memory({path!r})")
     kilobytes = sum(s.num_bytes for s in index.shards) / num_frames / 1e3
     table = [["case", "clips/s", "by CPU time", "CPU ms/clip", "cores used"]]
-    for found in results:
-        numbers = [value for value in found.values() if isinstance(value, float)]
-        table.append([str(found["case"]), *(f"{number:.3g}" for number in numbers)])
+    for result in results:
+        numbers = [value for value in result.values() if isinstance(value, float)]
+        table.append([str(result["case"]), *(f"{number:.3g}" for number in numbers)])
     title = f"loader, {num_frames} frames, {kilobytes:.1f} kB each; load {load:.1f}"
     print(reporting.format_table(title, table))
     rows = [["stage", "CPU ms/clip"], *([k, f"{v:.3g}"] for k, v in times.items())]

@@ -1,14 +1,14 @@
-"""Compile time, step time and memory of the training step, on the device at hand.
+"""Compile time, step time and memory of the training step on this device.
 
     python benchmarks/train_step.py [--output=benchmarks/results/NAME.json]
 
-Each case runs in a process of its own, twice: with an empty compilation cache (cold)
-and with the one that left (warm). Times are of the whole step, device and host, after
-two untimed ones; frames are random, which changes no timing. Peak memory is that of the
-device or, on a CPU, of the whole process, compiler included; beside it stands what the
-compiled step needs for its temporaries. `GLIBC_TUNABLES`, which the Makefile sets, has to
-be set here as well: the committed figures are with it. The file is written after every
-case; cases in it that are not measured now stay.
+Each case runs twice in a new process: with an empty compilation cache (cold), and with
+the cache of the first run (warm). Times include device and host, after two untimed
+steps; frames are random, which does not affect the time. Peak memory is that of the
+device or, on a CPU, of the whole process with its compiler; the temporaries of the
+compiled step are reported separately. The committed results use the `GLIBC_TUNABLES` of
+the Makefile; set it here as well. The file is written after every case; its other cases
+are kept.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PAPER = {
     "networks.width_multiplier": 1.0,
     "networks.motion_width_multiplier": 1.0,
 }
-# Lee et al. 2019: the object net is shown whole images.
+# Lee et al. 2019: the object net sees whole images.
 INSTANCE_PAPER = {
     "method": "instance_motion",
     "optimizer.name": "adam",
@@ -48,7 +48,7 @@ INSTANCE_PAPER = {
     "instance_motion.object_zoom": 0,
     "train.batch_size": 4,
 }
-# Overrides of configs/synthetic.py, by name; `method` is one of its variants.
+# Overrides of configs/synthetic.py; `method` is one of its variants.
 CASES = {
     "demo": {},
     "demo on two CPU devices": {"train.cpu_devices": 2},
@@ -76,6 +76,30 @@ CASES = {
 }
 
 
+def make_arrays(config) -> dict:
+    """Returns a random batch; with eight instances per frame if the method needs them."""
+    import numpy as np
+
+    (height, width), batch = config.dataset.size, config.train.batch_size
+    rng = np.random.default_rng(0)
+    focal = 0.8 * width
+    intrinsics = [[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]
+    clips = (batch, config.dataset.clip_length, height, width)
+    arrays = {
+        "frames": rng.integers(0, 256, (*clips, 3), np.uint8),
+        "intrinsics": np.tile(np.array(intrinsics, np.float32), (batch, 1, 1)),
+    }
+    if config.method == "instance_motion":
+        # Squares side by side.
+        side = width // 10
+        arrays["instance_labels"] = np.zeros(clips, np.uint8)
+        for i in range(8):
+            left = i * width // 8
+            rows = slice(height - side - 1, height - 1)
+            arrays["instance_labels"][..., rows, left : left + side] = i + 1
+    return arrays
+
+
 def measure(name: str, cache: str, steps: int) -> dict[str, object]:
     """Returns the figures of one case; to be called in a fresh process."""
     sys.path.insert(0, str(ROOT))
@@ -95,27 +119,10 @@ def measure(name: str, cache: str, steps: int) -> dict[str, object]:
     from mdm_jax.train import state as state_lib
     from mdm_jax.train import step as step_lib
 
-    (height, width), batch = config.dataset.size, config.train.batch_size
-    rng = np.random.default_rng(0)
-    focal = 0.8 * width
-    intrinsics = [[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]
     mesh = sharding.make_mesh()
-    clips = (batch, config.dataset.clip_length, height, width)
-    arrays = {
-        "frames": rng.integers(0, 256, (*clips, 3), np.uint8),
-        "intrinsics": np.tile(np.array(intrinsics, np.float32), (batch, 1, 1)),
-    }
-    if config.method == "instance_motion":
-        # Eight instances side by side in every frame, each as wide as high.
-        side = width // 10
-        arrays["instance_labels"] = np.zeros(clips, np.uint8)
-        for i in range(8):
-            left = i * width // 8
-            rows = slice(height - side - 1, height - 1)
-            arrays["instance_labels"][..., rows, left : left + side] = i + 1
-    arrays = sharding.to_devices(mesh, arrays)
-    method, adam = methods.create(config), optimizer.create(config)
     layout = sharding.replicated(mesh)
+    arrays = sharding.to_devices(mesh, make_arrays(config))
+    method, adam = methods.create(config), optimizer.create(config)
     started = time.perf_counter()
     state = jax.jit(
         lambda a: state_lib.create(method, adam, batch_from_arrays(a), 0),
@@ -123,17 +130,12 @@ def measure(name: str, cache: str, steps: int) -> dict[str, object]:
     )(arrays)
     jax.block_until_ready(state)
     init_seconds = time.perf_counter() - started
-    metrics = jax.device_put(
-        step_lib.empty_metrics(
-            step_lib.metric_names(config.loss_weights, method.count_names)
-        ),
-        layout,
-    )
-    step = step_lib.make_train_step(
-        method, adam, loss_weights=config.loss_weights, seed=0
-    )
+    names = step_lib.metric_names(config.loss_weights, method.count_names)
+    metrics = jax.device_put(step_lib.empty_metrics(names), layout)
     step = jax.jit(
-        step,
+        step_lib.make_train_step(
+            method, adam, loss_weights=config.loss_weights, seed=0
+        ),
         in_shardings=(layout, layout, sharding.by_clip(mesh)),
         out_shardings=(layout, layout),
         donate_argnums=0,
@@ -147,10 +149,6 @@ def measure(name: str, cache: str, steps: int) -> dict[str, object]:
         state, metrics = compiled(state, metrics, arrays)
         jax.block_until_ready((state, metrics))
         times.append(time.perf_counter() - started)
-    device_peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
-    host_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    memory = compiled.memory_analysis()
-    flops = (compiled.cost_analysis() or {}).get("flops")
     return {
         "case": name,
         "steps": steps,
@@ -159,6 +157,19 @@ def measure(name: str, cache: str, steps: int) -> dict[str, object]:
         "compile_seconds": compile_seconds,
         "step_milliseconds": 1e3 * float(np.median(times[2:])),
         "step_milliseconds_min": 1e3 * min(times[2:]),
+        **_memory_and_work(compiled),
+    }
+
+
+def _memory_and_work(compiled) -> dict[str, object]:
+    """Returns peak memory, temporaries and operations of a compiled step."""
+    import jax
+
+    device_peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    host_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    memory = compiled.memory_analysis()
+    flops = (compiled.cost_analysis() or {}).get("flops")
+    return {
         "peak_gigabytes": (device_peak or host_peak) / 2**30,
         "peak_of": "device" if device_peak else "process",
         "step_temporaries_gigabytes": (
@@ -213,7 +224,7 @@ def main(argv: list[str]):
 
 
 def _write(path: pathlib.Path, results: list[dict[str, object]]):
-    """Writes results to a file, where they replace those of the same cases."""
+    """Writes results to a file; other cases in it are kept."""
     import jax
 
     environment = {
@@ -224,9 +235,9 @@ def _write(path: pathlib.Path, results: list[dict[str, object]]):
     }
     by_case = {}
     if path.exists():
-        kept = json.loads(path.read_text())
-        if kept["environment"] == environment:
-            by_case = {result["case"]: result for result in kept["results"]}
+        previous = json.loads(path.read_text())
+        if previous["environment"] == environment:
+            by_case = {result["case"]: result for result in previous["results"]}
     by_case |= {result["case"]: result for result in results}
     ordered = [by_case[name] for name in CASES if name in by_case]
     path.parent.mkdir(parents=True, exist_ok=True)

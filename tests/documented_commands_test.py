@@ -45,14 +45,14 @@ _SMALLER = {
         "--config.evaluation.batch_size=2",
         "--config.evaluation.max_frames=2",
     ),
-    "mdm_jax.annotate": ("--processes=1",),
+    "mdm_jax.annotate": ("--num_processes=1",),
     "datasets/build.py": ("--size=32x96", "--num_processes=1"),
     "benchmarks/loader.py": (
         "--path=given/clips/video",
         "--clips=16",
         "--cases=one thread",
     ),
-    "benchmarks/inference.py": ("--rounds=1", "--size=32,96"),
+    "benchmarks/inference.py": ("--rounds=1", "--size=32x96"),
 }
 # Published weights fit networks of the published width only.
 _FULL_WIDTH = "--config.networks.width_multiplier=1"
