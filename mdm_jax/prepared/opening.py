@@ -15,8 +15,9 @@ from mdm_jax.files.errors import Problems
 from mdm_jax.geometry import view as view_lib
 from mdm_jax.input_pipeline import raw_data, splits
 from mdm_jax.masks.mask_set import MaskSet
-from mdm_jax.prepared import layout, source_labels
+from mdm_jax.prepared import layout
 from mdm_jax.prepared.options import Options
+from mdm_jax.prepared.source_labels import SourceLabels
 from mdm_jax.prepared.viewed_source import ViewedSource
 from mdm_jax.recording import opening as recording_opening
 from mdm_jax.sources.source import Source
@@ -111,13 +112,11 @@ def _open(source: Source, masks: MaskSet | None, options: Options) -> ViewedSour
             len(source),
             announced,
         )
-    labels: source_labels.SourceLabels | None = None
-    if masks is not None:
+    labels = None
+    if masks is not None or (options.labels is None and any(source.labelled())):
         # Tracks made by the build are made again if someone removes them.
         by_content = options.annotation is not None
-        labels = source_labels.MaskLabels(source, view, masks, by_content=by_content)
-    elif options.labels is None and any(source.labelled()):
-        labels = source_labels.OwnLabels(source, view)
+        labels = SourceLabels(source, view, masks, by_content=by_content)
     return ViewedSource(
         source,
         view,

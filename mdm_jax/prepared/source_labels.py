@@ -1,15 +1,10 @@
-"""Instance labels of a source, frame by frame, with ids that persist.
-
-They come from mask files, or from the data set itself, whose ids may hold in one frame
-only. Labels depend on the whole source, and are read in order. Pickled labels leave
-their open files behind.
-"""
+"""Instance labels of a source, frame by frame, with ids that persist."""
 
 from __future__ import annotations
 
-import abc
 import collections
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,52 +22,101 @@ from mdm_jax.sources.source import Source
 Labels = tuple[np.ndarray, tuple[DataError, ...]]
 
 
-class SourceLabels(abc.ABC):
-    """The labels of a source.
+class SourceLabels:
+    """The labels of a source, from mask files or from its data set.
+
+    The labels of a data set may hold in one frame only; its objects are followed by the
+    overlap of their masks. Labels depend on the whole source and are read in order;
+    pickling leaves open files behind.
 
     Attributes:
         labelled: bool `[n]`, whether the labels of a frame are known.
     """
 
-    labelled: np.ndarray
+    def __init__(
+        self,
+        source: Source,
+        view: View,
+        masks: MaskSet | None = None,
+        *,
+        by_content: bool = False,
+    ):
+        """Checks everything that can be checked without decoding.
 
-    @abc.abstractmethod
+        Args:
+            source: the frames.
+            view: crop and resize applied to every frame.
+            masks: mask files; None for the labels of the data set.
+            by_content: whether the fingerprint is that of the content of mask files
+                instead of path and time: for files that the build itself makes.
+
+        Raises:
+            DataError: there are no masks, some frames have none, or ids do not persist.
+        """
+        self._source = source
+        self._view = view
+        self._masks = masks
+        self._by_content = by_content
+        self._next, self._labels = -1, iter(())
+        self._error: DataError | None = None
+        if masks is None:
+            self.labelled = np.array(source.labelled())
+        else:
+            self.labelled = np.ones(len(source), bool)
+            self._open(masks).check_tracked()
+
     def read(self, index: int) -> Labels:
         """Returns the labels of a frame.
 
         Raises:
             DataError: the labels of all frames are unusable.
         """
-
-    @abc.abstractmethod
-    def fingerprint(self) -> str:
-        """Returns a digest of the files of the labels, beyond those of the source."""
-
-
-class OwnLabels(SourceLabels):
-    """The labels of a data set; objects are followed by the overlap of their masks."""
-
-    def __init__(self, source: Source, view: View):
-        self.labelled = np.array(source.labelled())
-        self._source = source
-        self._view = view
-        self._labels: Iterator[Labels] = iter(())
-        self._next = -1
-
-    def read(self, index: int) -> Labels:
-        if not 0 <= self._next <= index:
-            self._labels, self._next = self._all(), 0
-        labels = next(self._labels)
-        while self._next < index:
-            labels = next(self._labels)
-            self._next += 1
-        self._next += 1
-        return labels
+        if self._error is None:
+            if index != self._next:
+                self._labels = self._from(index)
+            self._next = index + 1
+            try:
+                labels = next(self._labels)
+                if self._next == len(self._source):
+                    self._labels = iter(())  # Run-length files are large.
+                return labels
+            except DataError as error:
+                self._error = error
+        raise self._error
 
     def fingerprint(self) -> str:
-        return ""
+        """Returns a digest of the mask files."""
+        if self._masks is None:
+            return ""
+        masks = self._open(self._masks)
+        if self._by_content:
+            paths = dict.fromkeys(masks.files)
+            return fingerprint.digest(*map(fingerprint.content_digest, paths))
+        files = fingerprint.file_identities(masks.files)
+        return fingerprint.digest(masks.options, files)
 
-    def _all(self) -> Iterator[Labels]:
+    def _open(self, masks: MaskSet) -> MaskFiles:
+        return self._source.open_masks(masks)
+
+    def _from(self, start: int) -> Iterator[Labels]:
+        """Yields the labels from a frame on."""
+        if self._masks is None:
+            yield from itertools.islice(self._followed(), start, None)
+            return
+        masks = self._open(self._masks)
+        # This reads all masks: the labels go to the largest objects.
+        name = self._source.name
+        numbers = labels_lib.assign_labels(masks, name, show_progress=False)
+        for index in range(start, len(masks)):
+            try:
+                labels = labels_lib.label_map(masks.read(index), numbers)
+                viewed = self._view.labels(labels), ()
+            except DataError as error:
+                viewed = np.zeros(self._view.size, np.uint8), (error,)
+            yield viewed
+
+    def _followed(self) -> Iterator[Labels]:
+        """Yields the labels of the data set with ids that persist."""
         problems: collections.deque[tuple[DataError, ...]] = collections.deque()
 
         def maps() -> Iterator[np.ndarray]:
@@ -92,69 +136,4 @@ class OwnLabels(SourceLabels):
             yield labels, problems.popleft()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_labels": iter(()), "_next": -1}
-
-
-class MaskLabels(SourceLabels):
-    """Labels from mask files."""
-
-    def __init__(self, source: Source, view: View, masks: MaskSet, *, by_content: bool):
-        """Checks everything that can be checked without decoding.
-
-        Args:
-            source: the frames.
-            view: crop and resize applied to every frame.
-            masks: the mask files.
-            by_content: whether the fingerprint is that of the content of the files
-                instead of path and time: for files that the build itself makes.
-
-        Raises:
-            DataError: there are no masks, some frames have none, or ids do not persist.
-        """
-        self.labelled = np.ones(len(source), bool)
-        self._source = source
-        self._view = view
-        self._masks = masks
-        self._by_content = by_content
-        self._opened: tuple[MaskFiles, Mapping[int, int]] | DataError | None = None
-        self._open().check_tracked()
-
-    def read(self, index: int) -> Labels:
-        if self._opened is None:
-            self._opened = self._assigned()
-        if isinstance(self._opened, DataError):
-            raise self._opened
-        masks, numbers = self._opened
-        if index == len(masks) - 1:
-            self._opened = None  # Run-length files are large.
-        try:
-            labels = labels_lib.label_map(masks.read(index), numbers)
-        except DataError as error:
-            return np.zeros(self._view.size, np.uint8), (error,)
-        return self._view.labels(labels), ()
-
-    def fingerprint(self) -> str:
-        masks = self._open()
-        if not self._by_content:
-            files = fingerprint.file_identities(masks.files)
-            return fingerprint.digest(masks.options, files)
-        paths = dict.fromkeys(masks.files)
-        return fingerprint.digest([fingerprint.content_digest(path) for path in paths])
-
-    def _open(self) -> MaskFiles:
-        return self._source.open_masks(self._masks)
-
-    def _assigned(self) -> tuple[MaskFiles, Mapping[int, int]] | DataError:
-        """Returns the masks with the label of each object, or why there are none."""
-        try:
-            masks = self._open()
-            # This reads all masks: the labels go to the largest objects.
-            numbers = labels_lib.assign_labels(
-                masks, self._source.name, show_progress=False
-            )
-        except DataError as error:
-            return error
-        return masks, numbers
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_opened": None}
+        return {**vars(self), "_next": -1, "_labels": iter(())}
