@@ -46,7 +46,7 @@ _SMALLER = {
         "--config.evaluation.max_frames=2",
     ),
     "mdm_jax.annotate": ("--num_processes=1",),
-    "datasets/build.py": ("--size=32x96", "--num_processes=1"),
+    "mdm_jax.prepare": ("--size=32x96", "--num_processes=1"),
     "benchmarks/loader.py": (
         "--path=given/clips/video",
         "--clips=16",
@@ -86,7 +86,7 @@ _FILES = {
         "{output}/*/summary.json",
         "{output}/*/overview.mp4",
     ),
-    "datasets/build.py": ("{data_dir}/*/*/*/report.txt",),
+    "mdm_jax.prepare": ("{data_dir}/*/*/*/report.txt",),
     "docs/forward_warp.py": ("docs/forward_warp.png",),
 }
 
@@ -99,7 +99,7 @@ _EXPORTED = {
 }
 _PRINTED = {
     "mdm_jax.main": "colour error",
-    "datasets/build.py": "frames",
+    "mdm_jax.prepare": "frames",
     "benchmarks/loader.py": "where the time goes",
     "benchmarks/inference.py": "ratio_of_medians",
 }
