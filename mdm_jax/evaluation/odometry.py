@@ -197,7 +197,7 @@ def by_length(sequences: Sequence[SequenceMetrics]) -> list[dict[str, float]]:
         degrees = float(np.degrees(np.mean(rotation[chosen])))
         rows.append(
             {
-                "length_m": float(length),
+                "length_m": int(length),
                 "t_err_percent": 100 * float(np.mean(translation[chosen])),
                 "r_err_deg_per_100m": 100 * degrees,
                 "num_segments": int(chosen.sum()),

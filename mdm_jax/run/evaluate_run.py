@@ -135,7 +135,7 @@ def report_drives(run: Run, protocol: DepthProtocol) -> page.Report:
         measured.depth.rows,
         {
             "Depth": tables.depth_table(metrics),
-            "All metrics": tables.drives_table(metrics),
+            "Motion and baselines": tables.drives_table(metrics, with_depth=False),
         },
         caveats.of_depth(protocol, metrics) + _caveats(run, chosen),
         lambda: [

@@ -18,6 +18,8 @@ _PREDICTED = "#d1495b"
 _SECOND = "#30638e"
 _DPI = 128
 _AXES = ("x", "y", "z")
+# Roads climb less, relative to their length.
+_MAX_CLIMB = 0.2
 
 
 def error_by_range(rows: Sequence[Mapping[str, Any]]) -> UInt8[np.ndarray, "h w 3"]:
@@ -46,14 +48,18 @@ def error_by_range(rows: Sequence[Mapping[str, Any]]) -> UInt8[np.ndarray, "h w 
 def trajectory(
     true: Float[np.ndarray, "n 3"], predicted: Float[np.ndarray, "m 3"]
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Returns both ways seen from above: along the axis that varies least.
+    """Returns both trajectories seen from above.
+
+    From above is along the y axis of a camera, unless positions vary a lot along it and
+    the world has another vertical axis; then, along the axis that varies least.
 
     Args:
         true: positions, metres, in order.
         predicted: positions, aligned.
     """
     extent = np.ptp(true, axis=0)
-    across, ahead = sorted(np.argsort(extent, kind="stable")[1:])
+    level = extent[1] < _MAX_CLIMB * extent.max()
+    across, ahead = (0, 2) if level else sorted(np.argsort(extent, kind="stable")[1:])
     drawing = figure.Figure(figsize=(6.4, 6.4), dpi=_DPI, layout="constrained")
     plot = drawing.subplots()
     plot.plot(true[:, across], true[:, ahead], color=_TRUE, lw=1.6, label="true")

@@ -78,3 +78,11 @@ def test_dense_truth_is_shown_as_it_is_and_errors_are_cut():
     np.testing.assert_array_equal(row["true depth"][0], truth)
     np.testing.assert_array_equal(row["relative error"][0], np.ones((5, 7)))
     assert row["image"][1] == "image"
+
+
+def test_a_straight_road_that_climbs_is_seen_from_above():
+    road = np.zeros((9, 3))
+    road[:, 2] = np.arange(9)
+    climbing = road + np.arange(9)[:, None] * np.array([[0, -0.1, 0]])
+    flat, climb = (plots.trajectory(way, way) for way in (road, climbing))
+    np.testing.assert_array_equal(flat, climb)

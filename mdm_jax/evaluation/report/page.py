@@ -26,15 +26,24 @@ from mdm_jax.evaluation import protocols
 from mdm_jax.files import atomic
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #202020; background: #fff;
-       max-width: 1200px; margin: 2em auto; padding: 0 1em; }
-h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
-table { border-collapse: collapse; margin: 0.8em 0; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.2em 0.9em 0.2em 0; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; }
-figure { margin: 1em 0; } img { max-width: 100%; height: auto; }
-figcaption, .note { color: #606060; } .warning { color: #a03000; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1d2430; background: #f3f5f8;
+       max-width: 1240px; margin: 2em auto; padding: 0 1em; }
+h1 { font-size: 1.6em; margin-bottom: 0; } h2 { font-size: 1.15em; margin: 0 0 0.6em; }
+section { background: #fff; border: 1px solid #dde2ea; border-radius: 8px;
+          padding: 1.1em 1.4em; margin: 1.2em 0; }
+.content { display: flex; flex-wrap: wrap; gap: 1em 3em; align-items: flex-start; }
+.table { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.22em 0 0.22em 1.3em; text-align: right; white-space: nowrap;
+         border-bottom: 1px solid #e6e9ef; }
+th { color: #55617a; font-weight: 600; border-bottom-color: #b9c2d0; }
+.text { text-align: left; } th:first-child, td:first-child { padding-left: 0; }
+figure { margin: 0; } img { max-width: 100%; height: auto; display: block; }
+.note, figcaption { color: #55617a; } p { margin: 0 0 0.6em; }
+.warning { color: #8a3b00; background: #fff4e5; border-left: 4px solid #e58a1f;
+           padding: 0.3em 0.8em; }
 """
+_ARROWS = {"lower": "↓", "higher": "↑"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,24 +105,24 @@ def write(
     atomic.write_json(folder / "metrics.json", report.metrics)
     atomic.write_json(folder / "protocol.json", settings)
     atomic.write_text(folder / f"per_{rows}.csv", _csv_text(report.rows))
-    (title, table), *others = report.tables.items()
+    first, *others = report.tables
     sections = [
-        Section(title, warnings=report.warnings, table=table),
-        *(Section(title, table=table) for title, table in others),
+        Section(first, warnings=report.warnings, table=report.tables[first]),
+        *(Section(name, table=report.tables[name]) for name in others),
         *report.sections(),
         Section(
             "Protocol",
-            text=[protocol.source, f"Command: {command}"],
+            text=[f"Command: {command}"],
             table=[["setting", "value"], *map(list, protocol.settings().items())],
         ),
     ]
-    page = folder / "report.html"
-    atomic.write_text(page, _page_text(f"Evaluation: {protocol.name}", sections))
+    page, title = folder / "report.html", f"Evaluation: {protocol.name}"
+    atomic.write_text(page, _page_text(title, protocol.source, sections))
     return page
 
 
 def cell(value: Any) -> str:
-    """Returns a value as tables show it; numbers have four decimal places."""
+    """Returns a value as tables show it: integers as they are, others rounded."""
     if value is None:
         return ""
     if isinstance(value, str | int):
@@ -121,9 +130,8 @@ def cell(value: Any) -> str:
     number = float(value)
     if math.isnan(number):
         return "–"
-    if number.is_integer() and abs(number) < 1e9:
-        return str(int(number))
-    return f"{number:.4f}" if abs(number) >= 1e-3 else f"{number:.2e}"
+    small = number != 0 and abs(number) < 1e-3
+    return f"{number:.2e}" if small else f"{number:.4f}"
 
 
 def _csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -135,39 +143,53 @@ def _csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _page_text(title: str, sections: Sequence[Section]) -> str:
-    body = [f"<h1>{html.escape(title)}</h1>"]
-    for section in sections:
-        body.append(f"<h2>{html.escape(section.title)}</h2>")
-        body += [f"<p>{html.escape(text)}</p>" for text in section.text]
-        body += [
-            f'<p class="warning">{html.escape(text)}</p>' for text in section.warnings
-        ]
-        if section.table:
-            body.append(_table(section.table))
-        body += [_figure(*item) for item in section.pictures.items()]
+def _page_text(title: str, note: str, sections: Sequence[Section]) -> str:
+    body = "\n".join(map(_section, sections))
+    title, note = html.escape(title), html.escape(note)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
-        "<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
+        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f'<h1>{title}</h1>\n<p class="note">{note}</p>\n{body}\n</body>\n</html>\n'
     )
 
 
+def _section(section: Section) -> str:
+    parts = [
+        f"<h2>{html.escape(section.title)}</h2>",
+        *(f'<p class="warning">{html.escape(text)}</p>' for text in section.warnings),
+        *(f"<p>{html.escape(text)}</p>" for text in section.text),
+        '<div class="content">',
+        _table(section.table) if section.table else "",
+        *(_figure(*item) for item in section.pictures.items()),
+        "</div>",
+    ]
+    return "<section>\n" + "\n".join(filter(None, parts)) + "\n</section>"
+
+
 def _table(rows: Sequence[Sequence[Any]]) -> str:
+    columns = list(zip(*rows[1:], strict=True))
+    is_text = [any(isinstance(c, str) and c not in _ARROWS for c in x) for x in columns]
+
     def line(tag: str, cells: Sequence[Any]) -> str:
-        inside = "".join(f"<{tag}>{html.escape(cell(c))}</{tag}>" for c in cells)
-        return f"<tr>{inside}</tr>"
+        texts = (html.escape(_ARROWS.get(c, cell(c))) for c in cells)
+        line = ""
+        for text, left in zip(texts, is_text, strict=True):
+            line += f'<{tag} class="text">' if left else f"<{tag}>"
+            line += f"{text}</{tag}>"
+        return f"<tr>{line}</tr>"
 
     lines = [line("th", rows[0]), *(line("td", row) for row in rows[1:])]
-    return "<table>\n" + "\n".join(lines) + "\n</table>"
+    return '<div class="table"><table>\n' + "\n".join(lines) + "\n</table></div>"
 
 
 def _figure(caption: str, picture: np.ndarray) -> str:
     png = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))[1]
     data = base64.b64encode(png.tobytes()).decode("ascii")
     text = html.escape(caption)
+    # Plots have 128 pixels per inch, and an inch on a page has 96.
+    width = f' width="{3 * picture.shape[1] // 4}"' if picture.shape[1] < 1100 else ""
     return (
-        f'<figure><img alt="{text}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{text}</figcaption></figure>"
+        f"<figure><figcaption>{text}</figcaption>"
+        f'<img alt="{text}"{width} src="data:image/png;base64,{data}"></figure>'
     )

@@ -43,16 +43,18 @@ def depth_table(metrics: Mapping[str, float]) -> Table:
     return table
 
 
-def drives_table(metrics: Mapping[str, float]) -> Table:
-    """Returns all metrics of drives that are known, beside their baselines.
+def drives_table(metrics: Mapping[str, float], *, with_depth: bool = True) -> Table:
+    """Returns the metrics of drives beside their baselines.
 
     A baseline is the best guess that uses no image or no motion: a fixed depth map, a
-    constant velocity, calling all pixels moving, or the unwarped source frame.
+    constant velocity, calling all pixels moving, or the unwarped source frame. Without
+    depth, metrics of whole depth maps that have no baseline are left out.
     """
     table: Table = [["metric", "better", "result", "baseline"]]
     for key, label in labels.DRIVES.items():
-        value, baseline = metrics.get(key), metrics.get(label.baseline)
-        if value is not None and not math.isnan(value):
+        value, baseline = metrics.get(key, math.nan), metrics.get(label.baseline)
+        wanted = with_depth or label.baseline or not key.startswith("depth/")
+        if wanted and not math.isnan(value):
             table.append([label.text(), label.better, value, baseline])
     return table
 
