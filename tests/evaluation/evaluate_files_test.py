@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 
-import mdm_jax
 from mdm_jax.evaluation import evaluate_files, protocols, trajectory_files
 
 
@@ -53,10 +52,3 @@ def test_trajectories_are_measured_too(tmp_path):
 def test_an_unknown_option_is_named_with_the_known_ones(protocol, depth_files):
     with pytest.raises(TypeError, match="no option 'kind'.* predictions, ground_truth"):
         evaluate_files.evaluate_files(protocol, *depth_files, kind="disparity")
-
-
-def test_it_is_public(depth_files):
-    metrics = mdm_jax.evaluate_files(
-        "waymo", *depth_files, prediction_kind="disparity"
-    )
-    assert metrics["depth/num_images"] == 3
