@@ -13,7 +13,7 @@ section 3.4):
 which is one clip. `--masks` is a folder or file of masks, `maskrcnn:WEIGHTS.pth`, or
 `call:package.module.function`; `--flow` is `dis`, a folder, `raft:WEIGHTS.pth` or
 `call:...`; see `mdm_jax/annotation/mask_sources.py` and `mdm_jax/flow/flow_sources.py`.
-Each clip gets a folder with label maps, `summary.json` and `overview.mp4`. The same
+Each clip gets a folder with label maps, `summary.json` and `overview.webm`. The same
 command resumes an interrupted run. Clips of raw data sets are annotated by
 `mdm-prepare --annotate`.
 """
@@ -26,7 +26,7 @@ import sys
 
 from absl import app, flags, logging
 
-from mdm_jax import sources
+from mdm_jax import command_line, sources
 from mdm_jax.annotation import annotator, command_flags
 from mdm_jax.files import errors
 from mdm_jax.visualize import instance_overview
@@ -71,7 +71,7 @@ def main(argv: list[str]):
 def run():
     """Runs the command with the flags of the command line."""
     flags.mark_flags_as_required(["input", "output", "masks"])
-    app.run(main)
+    command_line.run(main, __name__)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from mdm_jax import command_line
 from mdm_jax.evaluation import (
     alignment,
     depth_comparison,
@@ -38,7 +39,7 @@ from mdm_jax.evaluation.report import page
 from mdm_jax.train import reporting, startup
 
 if TYPE_CHECKING:
-    from mdm_jax.run.restore import Run
+    from mdm_jax.run.run import Run
 
 _PROTOCOL = flags.DEFINE_string("protocol", None, "Name of a protocol, or `list`.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the numbers and report.html.")
@@ -244,9 +245,9 @@ def main(argv: list[str]):
 
 
 def run():
-    """The console entry point."""
+    """Runs the command with the flags of the command line."""
     flags.mark_flags_as_required(["protocol"])
-    app.run(main)
+    command_line.run(main, __name__)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,18 @@
 """Exports: `python -m mdm_jax.export --workdir=runs/demo --format=params --output=out`.
 
-What a trained run has learned, for use elsewhere, in one of these forms:
+Writes what a trained run has learned in one of these forms:
 
-    params      params.safetensors and config.json, to go on with in this package
+    params      params.safetensors and config.json, to train further in this package
                 (`--config.networks.init=out/params.safetensors`)
     stablehlo   depth.jax_export and egomotion.jax_export, programs with their weights
-                for CPU, CUDA and TPU; they need nothing but `jax` and `flatbuffers`
-                to run
+                for CPU, CUDA and TPU, which need only `jax` and `flatbuffers` to run
     onnx        depth.onnx, for ONNX Runtime; needs the package jax2onnx, which asks for
-                an older orbax-checkpoint, and so for an environment of its own
+                an older orbax-checkpoint and so for an environment of its own
     torch       network.safetensors, the depth net in the layouts of torchvision and
                 monodepth2; for runs with config.networks.norm=batch
 
 The programs take images `[b h w 3]` in [0, 1] of one size, `--size` or that of training,
-and any batch size; depth and translation are up to one common scale. To run one:
+and any batch size; depth and translation share one unknown scale. To run one:
 
     with open("out/depth.jax_export", "rb") as file:
         depth = jax.export.deserialize(bytearray(file.read())).call(images)
@@ -28,25 +27,28 @@ import sys
 
 from absl import app, flags, logging
 
-from mdm_jax.run import exporting, restore
+from mdm_jax import command_line, settings
+from mdm_jax.run import exporting, loading
 from mdm_jax.train import startup
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run to export.")
 _FORMAT = flags.DEFINE_enum(
     "format", "params", exporting.FORMATS, "Form of the export."
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to make.")
-_SIZE = flags.DEFINE_list("size", None, "Height,width of images; default: training's.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to create.")
+_SIZE = flags.DEFINE_string(
+    "size", None, "HEIGHTxWIDTH of the images, as in 128x416; default: training's."
+)
 _STEP = flags.DEFINE_integer("step", None, "Step of the checkpoint; default: newest.")
 
 
 def _size() -> tuple[int, int] | None:
     if _SIZE.value is None:
         return None
-    if len(_SIZE.value) != 2 or not all(part.isdigit() for part in _SIZE.value):
-        raise ValueError(f"--size expects height,width, got {','.join(_SIZE.value)}")
-    height, width = map(int, _SIZE.value)
-    return height, width
+    try:
+        return settings.parse_size(_SIZE.value.replace(",", "x"))
+    except ValueError as error:
+        raise ValueError(f"--size: {error}") from error
 
 
 def main(argv: list[str]):
@@ -59,7 +61,7 @@ def main(argv: list[str]):
     startup.quiet_libraries()
     startup.configure_jax(1, "")
     try:
-        run = restore.load_run(workdir, step=_STEP.value)
+        run = loading.load(workdir, step=_STEP.value)
         differences = exporting.export(run, _FORMAT.value, output, size=_size())
     except (ValueError, OSError) as error:
         if logging.level_debug():
@@ -74,9 +76,9 @@ def main(argv: list[str]):
 
 
 def run_command():
-    """The console entry point."""
+    """Runs the command with the flags of the command line."""
     flags.mark_flags_as_required(["workdir", "output"])
-    app.run(main)
+    command_line.run(main, __name__)
 
 
 if __name__ == "__main__":

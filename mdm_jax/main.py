@@ -17,8 +17,8 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from mdm_jax import command_line, settings
 from mdm_jax import config as config_lib
-from mdm_jax import settings
 from mdm_jax.methods import renamed_settings
 from mdm_jax.train import startup
 
@@ -100,9 +100,9 @@ def _with_new_names(argument: str) -> str:
 
 
 def run():
-    """The console entry point."""
+    """Runs the command with the flags of the command line."""
     flags.mark_flag_as_required("config")
-    app.run(main, flags_parser=_parse)
+    command_line.run(main, __name__, flags_parser=_parse)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ import sys
 
 from absl import app, flags, logging
 
+from mdm_jax import command_line
 from mdm_jax.annotation import command_flags
 
 _SOURCE = flags.DEFINE_string("source", None, "Folder of the raw data set.")
@@ -162,7 +163,7 @@ def _numbers(text: str, name: str, pattern: str, separator: str, number: type):
 def run():
     """Runs the command with the flags of the command line."""
     flags.mark_flags_as_required(["source", "data_dir"])
-    app.run(main)
+    command_line.run(main, __name__)
 
 
 if __name__ == "__main__":

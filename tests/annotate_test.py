@@ -51,8 +51,8 @@ def test_every_clip_gets_maps_a_summary_and_an_overview(root):
     for clip in ("one", "two"):
         folder = root / "out" / clip
         names = sorted(path.name for path in folder.iterdir())
-        assert names == ["instances", "overview.mp4", "summary.json"]
-        capture = cv2.VideoCapture(str(folder / "overview.mp4"))
+        assert names == ["instances", "overview.webm", "summary.json"]
+        capture = cv2.VideoCapture(str(folder / "overview.webm"))
         assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 4
         capture.release()
     kept = json.loads((root / "out" / "summary.json").read_text())

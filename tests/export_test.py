@@ -47,7 +47,7 @@ def test_the_size_reaches_the_export_and_the_difference_is_printed(
     command, export, monkeypatch, capsys
 ):
     run = types.SimpleNamespace(step=12)
-    monkeypatch.setattr(export.restore, "load_run", lambda workdir, step: run)
+    monkeypatch.setattr(export.loading, "load", lambda workdir, step: run)
     sizes = []
 
     def fake_export(run, form, output, *, size):
@@ -55,11 +55,11 @@ def test_the_size_reaches_the_export_and_the_difference_is_printed(
         return {"depth.jax_export": 2e-7}
 
     monkeypatch.setattr(exporting, "export", fake_export)
-    command(format="stablehlo", size=["64", "96"])
+    command(format="stablehlo", size="64x96")
     command(format="stablehlo")
     assert sizes == [(64, 96), None]
     printed = capsys.readouterr().out
     assert "out/depth.jax_export: step 12" in printed
     assert "2.0e-07 (relative; allowed 1e-05)" in printed
-    with pytest.raises(SystemExit, match="--size expects height,width, got 64x96"):
-        command(size=["64x96"])
+    with pytest.raises(SystemExit, match="--size: a size is written HEIGHTxWIDTH"):
+        command(size="64 by 96")

@@ -14,7 +14,7 @@ PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "mdm_jax"
 
 # From the bottom. Units of one layer do not know each other, except in the lowest.
 LAYERS = (
-    ("structs", "settings", "numerics", "files"),
+    ("command_line", "structs", "settings", "numerics", "files"),
     ("geometry", "networks"),
     ("losses", "masks", "flow"),
     ("sources",),

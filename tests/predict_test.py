@@ -13,7 +13,8 @@ from mdm_jax import config as config_lib
 from mdm_jax import methods, presets, settings
 from mdm_jax.geometry import motion as motion_lib
 from mdm_jax.methods.base import Method
-from mdm_jax.run import restore
+from mdm_jax.run import loading
+from mdm_jax.run.run import Run
 from mdm_jax.structs import Pairs, Pose, Prediction
 from mdm_jax.train import startup
 
@@ -61,8 +62,8 @@ def trained(monkeypatch):
     config = config_lib.base_config()
     config.dataset.size = SIZE
     method = Method(init=None, predict=_predict, loss_terms=None)  # pyright: ignore
-    run = restore.Run(config, method, {"scale": jnp.ones(())}, 5, pathlib.Path("run"))
-    monkeypatch.setattr(restore, "load_run", lambda workdir, step=None: run)
+    run = Run(config, method, {"scale": jnp.ones(())}, 5, pathlib.Path("run"))
+    monkeypatch.setattr(loading, "load", lambda workdir, step=None: run)
 
 
 def _video(path, count):
@@ -101,7 +102,7 @@ def test_a_video_that_breaks_keeps_its_frames_and_says_so(
     assert 3 <= kept < 12
     printed = capsys.readouterr().out
     assert f"torn: {kept} frames" in printed and "ended early" in printed
-    film = cv2.VideoCapture(str(output / "video.mp4"))
+    film = cv2.VideoCapture(str(output / "video.webm"))
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) == kept
 
 
@@ -137,7 +138,7 @@ def test_what_is_no_usable_run_is_an_error_that_leaves_nothing(command, tmp_path
     config.dataset.size = SIZE
     config.networks.width_multiplier = 0.0625
     (workdir / "config.json").write_text(settings.to_json(config))
-    assert "holds no checkpoint" in _error(command, **given)
+    assert "has no checkpoint" in _error(command, **given)
     # A checkpoint of something else.
     state = workdir / "checkpoints" / "7" / "state"
     tree = {"params": {"other_net": np.zeros(3)}, "model_state": {}}

@@ -113,6 +113,6 @@ def define() -> AnnotationFlags:
         flags.DEFINE_string(
             "class_maps", "", "Folder of PNG with the class of each pixel."
         ),
-        flags.DEFINE_bool("overview", True, "Write overview.mp4 of each clip."),
+        flags.DEFINE_bool("overview", True, "Write overview.webm of each clip."),
     )
     return AnnotationFlags({holder.name: holder for holder in holders})

@@ -6,6 +6,7 @@ Decoders fill the missing part of a truncated image with grey. Every function ra
 
 from __future__ import annotations
 
+import os
 import pathlib
 import struct
 import zlib
@@ -15,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mdm_jax.files import file_content
+from mdm_jax.files import atomic, file_content
 from mdm_jax.files.errors import DataError
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -68,6 +69,13 @@ def size_of(paths: Iterable[pathlib.Path]) -> tuple[int, int]:
         except DataError as error:
             first_error = first_error or error
     raise first_error or ValueError("expected at least one image, got none")
+
+
+def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
+    """Writes an 8- or 16-bit grey image `[h w]`, or an RGB image `[h w 3]`, atomically."""
+    if image.ndim == 3:
+        image = np.ascontiguousarray(image[..., ::-1])
+    atomic.write_bytes(path, cv2.imencode(".png", image)[1].tobytes())
 
 
 def _decode(

@@ -6,11 +6,15 @@ so that they see the same model.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import ml_collections
+import numpy as np
 
 from mdm_jax.geometry import rotation as rotation_lib
 from mdm_jax.geometry import warp
@@ -22,6 +26,31 @@ OCCLUSION_TOLERANCE = 0.1
 
 Maps = dict[str, jax.Array]
 Predict = Callable[..., Maps]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """A trained method, ready to predict.
+
+    Attributes:
+        config: settings it was trained with.
+        method: its functions.
+        variables: its weights, on the default device.
+        step: training steps done.
+    """
+
+    config: ml_collections.ConfigDict
+    method: Method
+    variables: Variables
+    step: int
+
+    def maps(self, arrays: Mapping[str, Any]) -> Maps:
+        """Returns the maps of a batch of clips, see `predict_maps`."""
+        return self._predict(self.variables, dict(arrays), np.int32(self.step))
+
+    @functools.cached_property
+    def _predict(self) -> Predict:
+        return make_predict(self.method)
 
 
 def make_predict(
@@ -44,7 +73,7 @@ def predict_maps(
     method: Method,
     variables: Variables,
     arrays: Mapping[str, Any],
-    step: jax.Array | int | None = None,
+    step: Any = None,
 ) -> Maps:
     """Returns the maps of a batch of clips of one frame, or of two (target, source).
 

@@ -1,14 +1,14 @@
-"""Learned intrinsics, and whether the camera turned enough for them to be learned.
+"""Learned intrinsics, and whether the camera turned enough to learn them.
 
-Under translation alone a wrong focal length looks like another depth. Only rotation
-tells: a turn by r about y moves a pixel at distance u from the centre by `f r + u^2 r /
-f`. The first part a network can explain by another angle, the second it cannot; at the
-border, u = w / 2, it changes by a pixel where f changes by
+Under pure translation a wrong focal length looks like another depth; only rotation
+determines it. A turn by r about y moves a pixel at distance u from the centre by
+`f r + u^2 r / f`. The network can explain the first part by another angle, but not the
+second; at the border, u = w / 2, it changes by one pixel where f changes by
 
     delta f_x = 2 f_x^2 / (w^2 r_y)        delta f_y = 2 f_y^2 / (h^2 r_x)
 
 (Gordon et al. 2019, *Depth from Videos in the Wild*, section on learned intrinsics).
-That is how exactly such a turn can tell f, in pixels; without turns, it cannot.
+This is the tolerance, in pixels, to which such a turn determines f.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-# Turns of a recording count as large as this share of its frames turn at least.
-_TURNING_SHARE = 0.1
-# Focal lengths known less exactly than this share of them are not worth much.
+from mdm_jax.geometry.view import View
+
+# The turn of a recording is the angle that this fraction of its pairs exceed.
+_TURNING_FRACTION = 0.1
+# Focal lengths with a larger relative tolerance are reported as not observable.
 ACCEPTABLE = 0.1
 
 
 def tolerance(focal: float, side: int, angle: float) -> float:
-    """Returns how far a focal length may be off before a turn shows it by a pixel.
+    """Returns the error of a focal length at which a turn shows it by one pixel.
 
     Args:
         focal: along the side, pixels.
@@ -36,43 +38,36 @@ def tolerance(focal: float, side: int, angle: float) -> float:
 
 
 def report(
-    intrinsics: np.ndarray,
-    rotations: np.ndarray,
-    *,
-    size: tuple[int, int],
-    network_intrinsics: np.ndarray,
+    intrinsics: np.ndarray, rotations: np.ndarray, *, view: View
 ) -> dict[str, Any]:
-    """Returns the learned intrinsics, their spread and tolerance; warns where it is wide.
+    """Returns the learned intrinsics with spread and tolerance, and logs warnings.
 
     Args:
-        intrinsics: `[n 3 3]` of each pair of frames, in original pixels.
+        intrinsics: `[n 3 3]` of each pair of frames, in pixels of the view.
         rotations: `[n 3 3]`, predicted camera rotation of each pair.
-        size: (height, width) that the network sees, for which a pixel is a pixel.
-        network_intrinsics: `[n 3 3]` in pixels of that.
+        view: from the original frames, to whose pixels the result refers.
     """
     names = {"fx": (0, 0), "fy": (1, 1), "cx": (0, 2), "cy": (1, 2)}
-    angles = _angles(rotations)
-    typical = np.median(network_intrinsics, axis=0)
+    angles = _rotation_vectors(rotations)
+    original = view.original_intrinsics(intrinsics)
     result: dict[str, Any] = {"unit": "pixels of the original frames"}
     for name, (row, column) in names.items():
-        values = intrinsics[:, row, column]
-        lower, median, upper = np.percentile(values, [25, 50, 75])
+        lower, median, upper = np.percentile(original[:, row, column], [25, 50, 75])
         result[name] = {"median": median, "quartiles": [lower, upper]}
-    # A turn about y shows f_x, one about x f_y.
+    # A turn about y determines f_x, one about x f_y.
     for name, axis, place in (("fx", 1, 0), ("fy", 0, 1)):
-        turn = float(np.quantile(np.abs(angles[:, axis]), 1 - _TURNING_SHARE))
-        side = size[1 - place]
-        focal = float(typical[place, place])
-        share = tolerance(focal, side, turn) / focal
+        turn = float(np.quantile(np.abs(angles[:, axis]), 1 - _TURNING_FRACTION))
+        focal = float(np.median(intrinsics[:, place, place]))
+        relative = tolerance(focal, view.size[1 - place], turn) / focal
         result[name] |= {
             "turn_degrees": np.degrees(turn),
-            "relative_tolerance": share,
-            "observable": share <= ACCEPTABLE,
+            "relative_tolerance": relative,
+            "observable": relative <= ACCEPTABLE,
         }
-        if share > ACCEPTABLE:
+        if relative > ACCEPTABLE:
             result[name]["warning"] = (
-                f"the camera turns by no more than {np.degrees(turn):.2g} degrees"
-                f" between most frames, which tells {name} only to {share:.0%} of it;"
+                f"the camera turns by at most {np.degrees(turn):.2g} degrees between"
+                f" most frames, which determines {name} only to {relative:.0%};"
                 " record with turns, pair frames further apart"
                 " (config.dataset.frame_stride), or give the intrinsics"
             )
@@ -80,8 +75,8 @@ def report(
     return result
 
 
-def _angles(rotations: np.ndarray) -> np.ndarray:
-    """Returns the rotation vectors `[n 3]` of rotations that are not half turns."""
+def _rotation_vectors(rotations: np.ndarray) -> np.ndarray:
+    """Returns the rotation vectors `[n 3]` of rotations by less than 180 degrees."""
     trace = np.trace(rotations, axis1=-2, axis2=-1)
     angle = np.arccos(np.clip((trace - 1) / 2, -1, 1))
     # (R - R^T) / 2 = sin(angle) [axis]_x

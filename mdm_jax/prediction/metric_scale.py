@@ -1,13 +1,13 @@
-"""From depth in an unknown unit to metres: one factor for a recording, and its spread.
+"""Metres per predicted unit: one factor for a recording, and its spread.
 
-A single camera sees shapes, not sizes. Something else must be known: how high the
-camera is above the ground, how fast it moves, or the depth of a few points. Each frame
-(or point) gives an estimate of the factor s in `metres = s * predicted`; the median is
-taken, and the quartiles are stated. A recording has one factor: one that changed from
-frame to frame would hide that the predictions' own scale drifts.
+A single camera sees shapes, not sizes. The scale needs one known measurement: the
+height of the camera above the ground, its speed, or the depth of a few points. Each
+frame (or point) gives an estimate of the factor s in `metres = s * predicted`; the
+result is their median, stated with its quartiles. A recording has one factor, because
+one that changed from frame to frame would hide that the predicted scale drifts.
 
 Ground: with n the unit normal of a plane at distance h from the camera, points X = D r
-(r the ray at depth 1) obey `n . D r = h`, so `1 / D = m . r` with `m = n / h`. Inverse
+(r the ray at depth 1) satisfy `n . D r = h`, so `1 / D = m . r` with `m = n / h`. Inverse
 depth is linear in the ray, and the height is `1 / |m|`.
 """
 
@@ -15,25 +15,28 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from absl import logging
 
-# Share of the image, from below, and of its middle columns, that the ground is sought in;
-# and how far below the optical axis that begins at the earliest, as a share of the height.
+from mdm_jax.prediction.predicted import Predicted
+from mdm_jax.prediction.request import Request
+
+# The ground is sought in this fraction of the rows, from below, in this fraction of the
+# columns, and from this fraction of the height below the optical axis on.
 _LOWER = 0.35
-_BELOW_AXIS = 0.1
 _MIDDLE = 0.7
-# At most so many pixels are looked at, and so many planes through three of them tried.
+_BELOW_AXIS = 0.1
+# Number of pixels used, and of planes through three of them that are tried.
 _MAX_POINTS = 2000
 _TRIALS = 100
-# A pixel is on the plane where inverse depth is off by less than this share.
+# A pixel is on the plane if its inverse depth differs by less than this fraction.
 _TOLERANCE = 0.1
-# A plane is the ground if so many of the pixels are on it, and it faces upwards.
-_LEAST_SHARE = 0.4
-_LARGEST_TILT = np.radians(25)
-# Quartiles this far apart, as a share of the median, make the factor doubtful.
+# A plane is the ground if this fraction of the pixels is on it, and it faces upwards.
+_MIN_INLIERS = 0.4
+_MAX_TILT = np.radians(25)
+# Quartiles further apart than this fraction of the median make the factor doubtful.
 _WIDE = 0.5
 
 
@@ -45,9 +48,9 @@ class MetricScale:
         factor: median of the estimates.
         lower: their lower quartile.
         upper: their upper quartile.
-        num_estimates: how many there are.
-        num_candidates: how many frames or points were tried.
-        known: what it follows from, for people.
+        num_estimates: number of estimates that succeeded.
+        num_candidates: number of frames or points tried.
+        known: the measurement it follows from, in words.
     """
 
     factor: float
@@ -67,8 +70,69 @@ class MetricScale:
         )
 
 
+def estimate(recording: Predicted, request: Request) -> MetricScale | None:
+    """Returns metres per unit, or None if the request contains no measurement.
+
+    Raises:
+        ValueError: no estimate succeeds, or they need something that is not given.
+    """
+    if request.camera_height is not None:
+        height = request.camera_height
+        estimates = (height / h for h in _camera_heights(recording))
+        return summarize(estimates, known=f"a camera {height:g} m above the ground")
+    if request.speed is not None:
+        estimates = _speed_estimates(recording, str(request.speed))
+        return summarize(estimates, known=f"the camera's speed ({request.speed})")
+    if request.depths is not None:
+        estimates = _depth_estimates(recording, request.depths)
+        return summarize(estimates, known=f"the depths in {request.depths}")
+    return None
+
+
+def _camera_heights(recording: Predicted) -> Iterator[float]:
+    for name in recording.names:
+        maps = recording.store.read(name, "depth", "intrinsics")
+        intrinsics = maps.get("intrinsics", recording.intrinsics)
+        if intrinsics is None:
+            raise ValueError("--camera_height needs intrinsics: give --intrinsics")
+        height = camera_height(maps["depth"], np.asarray(intrinsics, np.float64))
+        yield height if height > 0 else np.nan
+
+
+def _speed_estimates(recording: Predicted, speed: str) -> np.ndarray:
+    if recording.seconds_per_pair is None:
+        raise ValueError("--speed needs the frame rate: give --fps")
+    read = (recording.store.read(name, "translation") for name in recording.names)
+    steps = np.array(
+        [np.linalg.norm(maps["translation"]) for maps in read if "translation" in maps]
+    )
+    if not steps.size or not steps.max() > 0:
+        raise ValueError("--speed needs camera motion, and none is predicted")
+    speeds = read_speeds(speed, len(steps))
+    return speed_estimates(steps, speeds, seconds_per_step=recording.seconds_per_pair)
+
+
+def _depth_estimates(recording: Predicted, path: str) -> np.ndarray:
+    known = read_known_depths(path)
+    frames, last = known[:, 0].astype(int), len(recording.names) - 1
+    if (frames != known[:, 0]).any() or frames.min() < 0 or frames.max() > last:
+        raise ValueError(
+            f"{path}: expected frame numbers from 0 to {last}, got"
+            f" {known[:, 0].min():g} to {known[:, 0].max():g}"
+        )
+    names, view, estimates = list(recording.names), recording.view, []
+    for frame in sorted(set(frames.tolist())):
+        depth = recording.store.read(names[int(frame)], "depth")["depth"]
+        for _, u, v, metres in known[frames == frame]:
+            x, y, _ = view.pixels(np.array([[u, v, metres]]))[0]
+            row, column = round(y), round(x)
+            inside = 0 <= row < view.size[0] and 0 <= column < view.size[1]
+            estimates.append(metres / depth[row, column] if inside else np.nan)
+    return np.array(estimates)
+
+
 def summarize(estimates: Iterable[float], *, known: str) -> MetricScale:
-    """Returns the factor that estimates agree on; NaN stands for one that failed.
+    """Returns the median of estimates, of which NaN marks those that failed.
 
     Raises:
         ValueError: all failed.
@@ -78,8 +142,7 @@ def summarize(estimates: Iterable[float], *, known: str) -> MetricScale:
     if not good.size:
         raise ValueError(
             f"no metric scale follows from {known}: none of {values.size} estimates"
-            " succeeded; leave it out for relative depth, or give something else that"
-            " is known"
+            " succeeded; leave it out for relative depth, or give another measurement"
         )
     lower, median, upper = np.percentile(good, [25, 50, 75])
     result = MetricScale(
@@ -93,8 +156,8 @@ def summarize(estimates: Iterable[float], *, known: str) -> MetricScale:
 def camera_height(depth: np.ndarray, intrinsics: np.ndarray) -> float:
     """Returns the camera's height above the ground in the depth's unit, or NaN.
 
-    The plane that most pixels of the image's lower part agree on is fitted, so that
-    cars in it do no harm; if it is not large or not level enough, there is none.
+    It is that of the plane on which most pixels of the lower part of the image lie, so
+    that cars do no harm. NaN if that plane is too small or too steep for the ground.
 
     Args:
         depth: `[h w]`.
@@ -119,18 +182,13 @@ def camera_height(depth: np.ndarray, intrinsics: np.ndarray) -> float:
     )
     inverse = 1.0 / depth[rows, columns].astype(np.float64)
     on_plane = _largest_plane(ray, inverse)
-    if on_plane.mean() < _LEAST_SHARE:
+    if on_plane.mean() < _MIN_INLIERS:
         return np.nan
     plane = _fitted(ray, inverse, on_plane)
     distance = 1.0 / max(float(np.linalg.norm(plane)), 1e-20)
-    # y points down, to the ground: n = (0, 1, 0) for a camera held level.
+    # y points down, to the ground: n = (0, 1, 0) for a level camera.
     level = float(plane[1]) * distance
-    return distance if level > np.cos(_LARGEST_TILT) else np.nan
-
-
-def step_length(translation: np.ndarray) -> float:
-    """Returns how far the camera moved, in the depth's unit."""
-    return float(np.linalg.norm(translation))
+    return distance if level > np.cos(_MAX_TILT) else np.nan
 
 
 def speed_estimates(
@@ -141,7 +199,7 @@ def speed_estimates(
     Args:
         steps: `[n]`, predicted lengths.
         speeds: `[n]` or `[1]`, metres per second.
-        seconds_per_step: between the frames of a pair.
+        seconds_per_step: time between the two frames of a pair.
     """
     distance = np.broadcast_to(speeds, steps.shape) * seconds_per_step
     still = (distance < 0.01 * np.max(distance)) | (steps < 1e-6 * np.max(steps))
@@ -152,11 +210,11 @@ def read_speeds(text: str, count: int) -> np.ndarray:
     """Returns speeds in metres per second, `[1]` or `[count]`.
 
     Args:
-        text: a number, or a file with one number a line for each frame.
-        count: of the frames that have a partner.
+        text: a number, or a file with one number per line and frame.
+        count: number of pairs of frames.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is neither, or a speed is negative.
     """
     try:
         speeds = np.array([float(text)])
@@ -166,10 +224,10 @@ def read_speeds(text: str, count: int) -> np.ndarray:
             raise ValueError(
                 f"--speed={text} is neither a number (metres per second) nor a file"
             ) from None
-        speeds = _numbers(path, (1,), "one speed a line, metres per second")[:, 0]
+        speeds = _numbers(path, (1,), "one speed per line, metres per second")[:, 0]
         if len(speeds) < count:
             raise ValueError(
-                f"{path} has {len(speeds)} speeds for {count} frames; give one a line"
+                f"{path} has {len(speeds)} speeds for {count} frames; give one per line"
             ) from None
         speeds = speeds[:count]
     if not (speeds >= 0).all() or not speeds.max() > 0:
@@ -185,7 +243,7 @@ def read_known_depths(path: str) -> np.ndarray:
             `frame u v depth`, frames counted from 0.
 
     Raises:
-        ValueError: the file holds something else.
+        ValueError: the file contains anything else.
     """
     values = _numbers(
         pathlib.Path(path).expanduser(),
@@ -195,7 +253,9 @@ def read_known_depths(path: str) -> np.ndarray:
     if values.shape[1] == 3:
         values = np.column_stack([np.zeros(len(values)), values])
     if not (values[:, 3] > 0).all():
-        raise ValueError(f"{path}: depths are above 0 metres, got {values[:, 3].min()}")
+        raise ValueError(
+            f"{path}: expected depths above 0 metres, got {values[:, 3].min()}"
+        )
     return values
 
 
@@ -214,7 +274,7 @@ def _numbers(path: pathlib.Path, columns: tuple[int, ...], expected: str) -> np.
 
 
 def _largest_plane(ray: np.ndarray, inverse: np.ndarray) -> np.ndarray:
-    """Returns which points, bool `[n]`, are on the plane that has the most of them."""
+    """Returns which points lie on the plane with the most points, bool `[n]`."""
     rng = np.random.default_rng(0)
     triples = rng.integers(0, len(ray), (_TRIALS, 3))
     matrices = ray[triples]
@@ -228,7 +288,7 @@ def _largest_plane(ray: np.ndarray, inverse: np.ndarray) -> np.ndarray:
 
 
 def _fitted(ray: np.ndarray, inverse: np.ndarray, on_plane: np.ndarray) -> np.ndarray:
-    """Returns the plane through points, without those that are off by far more."""
+    """Returns the plane fitted to points, without outliers."""
     plane = np.zeros(3)
     for _ in range(3):
         plane, *_ = np.linalg.lstsq(ray[on_plane], inverse[on_plane], rcond=None)

@@ -1,13 +1,11 @@
-"""The camera's way, put together from its motion between frames.
+"""The trajectory of the camera, chained from its motion between frames.
 
-With E `source_from_target` of frames i (target) and i + s (source), the camera's poses
-chain: `world_from_camera(i + s) = world_from_camera(i) E^-1`. The world is the camera
-frame of the first frame. Errors add up: this is dead reckoning.
+With E `source_from_target` of frames i (target) and i + s (source), the poses chain:
+`world_from_camera(i + s) = world_from_camera(i) E^-1`. The world is the camera frame of
+the first frame. This is dead reckoning: errors add up.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -29,12 +27,7 @@ def chain(rotations: np.ndarray, translations: np.ndarray) -> np.ndarray:
     return poses
 
 
-def chained_frames(num_frames: int, frame_stride: int) -> Iterable[int]:
-    """Returns the frames that have a pose: every `frame_stride`-th, from the first."""
-    return range(0, num_frames, frame_stride)
-
-
 def _nearest_rotation(matrix: np.ndarray) -> np.ndarray:
-    """Returns the rotation; what float32 leaves of it would drift over many frames."""
+    """Returns the nearest rotation: float32 errors would grow over many frames."""
     left, _, right = np.linalg.svd(np.asarray(matrix, np.float64))
     return left @ right

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
-import jax
 import ml_collections
 import numpy as np
 import tqdm
@@ -26,12 +25,11 @@ from mdm_jax.evaluation import pairs as pairs_lib
 from mdm_jax.evaluation.map_files import Maps
 from mdm_jax.evaluation.protocols import DepthProtocol
 from mdm_jax.evaluation.report import caveats, page, sections, tables
-from mdm_jax.methods import inference
 from mdm_jax.prediction import trajectory
 from mdm_jax.recording import opening
 from mdm_jax.recording.arrays import Recording
-from mdm_jax.run import restore
-from mdm_jax.run.restore import Run
+from mdm_jax.run import loading
+from mdm_jax.run.run import Run
 from mdm_jax.train import data
 
 
@@ -46,16 +44,16 @@ def open_run(
     """Returns a run with changed settings of its evaluation.
 
     Args:
-        workdir: see `restore.load_run`.
+        workdir: see `loading.load`.
         config: likewise, for data and evaluation.
         step: likewise.
         split: `test` or `validation`; None for `config.evaluation.split`.
         max_frames: None for `config.evaluation.max_frames`.
 
     Raises:
-        ValueError: see `restore.load_run`.
+        ValueError: see `loading.load`.
     """
-    run = restore.load_run(workdir, config=config, step=step)
+    run = loading.load(workdir, step, config=config)
     if split is not None:
         run.config.evaluation.split = split
     if max_frames is not None:
@@ -66,10 +64,9 @@ def open_run(
 
 def depth_of_images(run: Run, images: Maps, protocol: DepthProtocol) -> Maps:
     """Returns the depth of images of any size, see `image_predictions`."""
-    predict = _predict(run)
     return image_predictions.predicted_depth(
         images,
-        lambda frames: predict({"frames": frames[:, None]})["depth"],
+        lambda frames: run.maps({"frames": frames[:, None]})["depth"],
         protocol=protocol,
         size=tuple(run.config.dataset.size),
         batch_size=run.config.evaluation.batch_size,
@@ -111,7 +108,7 @@ def report_drives(run: Run, protocol: DepthProtocol) -> page.Report:
             " give --images and their --ground_truth"
         )
     predicted = pairs_lib.PredictedPairs(
-        _predict(run),
+        run.maps,
         chosen.recordings,
         numbers,
         batch_size=config.evaluation.batch_size,
@@ -190,7 +187,7 @@ def write_trajectories(
             " give them as --ground_truth, a file or folder of trajectories (for"
             " --workdir, with --images)"
         )
-    predict, true, predicted = _predict(run), folder / "true", folder / "predicted"
+    predict, true, predicted = run.maps, folder / "true", folder / "predicted"
     for number in tqdm.tqdm(numbers, unit="drive", disable=None, leave=False):
         recording = chosen.recordings[number]
         name = recording.name
@@ -258,8 +255,3 @@ def _caveats(run: Run, chosen: Drives) -> list[str]:
     if 0 < most < total:
         warnings.append(f"{most} of {total} pairs of frames, evenly spread")
     return warnings
-
-
-def _predict(run: Run) -> Callable[[Mapping[str, np.ndarray]], Mapping[str, jax.Array]]:
-    predict, step = inference.make_predict(run.method), np.int32(run.step)
-    return lambda arrays: predict(run.variables, arrays, step)

@@ -1,7 +1,7 @@
-"""Forms in which a trained run can be used elsewhere, each compared with the run.
+"""Exports of a trained run for use elsewhere; `mdm_jax/export.py` lists the forms.
 
-A form is written to a folder of another name, read back, run and compared with the run;
-only then does the folder get its name. What the forms are, `mdm_jax/export.py` says.
+An export is written to a temporary folder, read back, run and compared with the run.
+Only then does the folder get its name.
 """
 
 from __future__ import annotations
@@ -25,38 +25,37 @@ from mdm_jax.files import atomic
 from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.methods import inference
 from mdm_jax.networks import pretrained
-from mdm_jax.run import restore
+from mdm_jax.run.run import Run
 from mdm_jax.train import preflight
 
 FORMATS = ("params", "stablehlo", "onnx", "torch")
 PLATFORMS = ("cpu", "cuda", "tpu")
-# Largest difference, relative to the largest true value, that counts as the same.
+# Largest accepted difference, relative to the largest true value.
 TOLERANCES = {"params": 1e-6, "stablehlo": 1e-5, "onnx": 1e-4, "torch": 0.0}
 
 
 def export(
-    run: restore.Run,
+    run: Run,
     form: str,
     output: str | os.PathLike[str],
     *,
     size: tuple[int, int] | None = None,
 ) -> dict[str, float]:
-    """Writes a run to a new folder, and returns by how much its results differ there.
+    """Writes a run to a new folder and returns the error of each file.
 
     Args:
         run: to export.
         form: one of `FORMATS`.
         output: folder, which must not exist or be empty.
-        size: height and width of the images that programs take; None for those of the
-            run's training.
+        size: (height, width) of the images that programs take; None for the run's.
 
     Returns:
-        By file, the largest difference of what it gives from what the run gives,
-        relative to the largest value.
+        The largest difference between the results of each file and of the run, relative
+        to the largest value.
 
     Raises:
-        ValueError: there is something in the folder, the run cannot be exported in this
-            form, or the difference is above `TOLERANCES`. Nothing is left then.
+        ValueError: the folder is not empty, the run cannot be exported in this form, or
+            the difference exceeds `TOLERANCES`. Nothing is written then.
     """
     output = pathlib.Path(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
@@ -80,10 +79,7 @@ def export(
     return differences
 
 
-# --- What the run itself gives -------------------------------------------------------
-
-
-def depth_function(run: restore.Run) -> Callable[[Any, jax.Array], jax.Array]:
+def depth_function(run: Run) -> Callable[[Any, jax.Array], jax.Array]:
     """Returns `(variables, images [b h w 3]) -> depth [b h w]`."""
 
     def depth(variables: Any, images: jax.Array) -> jax.Array:
@@ -94,10 +90,10 @@ def depth_function(run: restore.Run) -> Callable[[Any, jax.Array], jax.Array]:
     return depth
 
 
-def egomotion_function(run: restore.Run) -> Callable[..., tuple[jax.Array, jax.Array]]:
+def egomotion_function(run: Run) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """Returns `(variables, pairs [b 2 h w 3], K [b 3 3]) -> (R [b 3 3], t [b 3])`.
 
-    They map points from the first image's camera to the second's, in the units of depth.
+    They map points from the first image's camera to the second's, in units of depth.
     """
 
     def egomotion(variables: Any, images: jax.Array, intrinsics: jax.Array):
@@ -114,7 +110,7 @@ def egomotion_function(run: restore.Run) -> Callable[..., tuple[jax.Array, jax.A
 
 
 def _examples(count: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns image pairs `[b 2 h w 3]` and intrinsics `[b 3 3]` to compare with."""
+    """Returns image pairs `[b 2 h w 3]` and intrinsics `[b 3 3]` to compare on."""
     height, width = size
     rng = np.random.default_rng(0)
     images = rng.uniform(size=(count, 2, height, width, 3)).astype(np.float32)
@@ -124,22 +120,19 @@ def _examples(count: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray
     return images, np.broadcast_to(matrix, (count, 3, 3)).copy()
 
 
-def _difference(found: Any, true: Any) -> float:
+def _difference(actual: Any, true: Any) -> float:
     """Returns the largest difference relative to the largest true value."""
-    found, true = (jax.tree.map(np.asarray, x) for x in (found, true))
+    actual, true = (jax.tree.map(np.asarray, x) for x in (actual, true))
     differences = [
-        np.max(np.abs(f - t)) / max(np.max(np.abs(t)), 1e-12)
-        for f, t in zip(jax.tree.leaves(found), jax.tree.leaves(true), strict=True)
+        np.max(np.abs(a - t)) / max(np.max(np.abs(t)), 1e-12)
+        for a, t in zip(jax.tree.leaves(actual), jax.tree.leaves(true), strict=True)
     ]
-    # Not `max`, which passes over NaN unless it comes first.
+    # Unlike `max`, this is NaN if any difference is.
     return float(np.max(differences))
 
 
-# --- The forms -----------------------------------------------------------------------
-
-
 def _write_params(
-    run: restore.Run, folder: pathlib.Path, size: tuple[int, int]
+    run: Run, folder: pathlib.Path, size: tuple[int, int]
 ) -> dict[str, float]:
     path = folder / "params.safetensors"
     safetensors.numpy.save_file(pretrained.export_own(run.variables), path)
@@ -152,14 +145,14 @@ def _write_params(
     )
     images = _examples(2, size)[0][:, 0]
     true = jax.jit(depth_function(run))(run.variables, images)
-    read = restore.Run(config, again, variables, run.step, run.workdir)
+    read = Run(config, again, variables, run.step, run.workdir)
     return {
         path.name: _difference(jax.jit(depth_function(read))(variables, images), true)
     }
 
 
 def _write_stablehlo(
-    run: restore.Run, folder: pathlib.Path, size: tuple[int, int]
+    run: Run, folder: pathlib.Path, size: tuple[int, int]
 ) -> dict[str, float]:
     height, width = size
     (count,) = jax.export.symbolic_shape("b")
@@ -191,7 +184,7 @@ def _write_stablehlo(
 
         read = jax.export.deserialize(bytearray(path.read_bytes()))
         true = jax.jit(function)(run.variables, *examples)
-        # Two batch sizes: images do not know of each other.
+        # With two batch sizes: images of a batch are independent.
         single = read.call(*(example[:1] for example in examples))
         both = [
             _difference(read.call(*examples), true),
@@ -203,7 +196,7 @@ def _write_stablehlo(
 
 
 def _write_onnx(
-    run: restore.Run, folder: pathlib.Path, size: tuple[int, int]
+    run: Run, folder: pathlib.Path, size: tuple[int, int]
 ) -> dict[str, float]:
     try:
         jax2onnx = importlib.import_module("jax2onnx")
@@ -232,14 +225,14 @@ def _write_onnx(
     (given,) = session.get_inputs()
     differences = []
     for count in (1, 3):
-        (found,) = session.run(None, {given.name: images[:count]})
-        differences.append(_difference(found, true[:count]))
+        (depth,) = session.run(None, {given.name: images[:count]})
+        differences.append(_difference(depth, true[:count]))
     _describe(run, folder, size)
     return {path.name: float(np.max(differences))}
 
 
 def _write_torch(
-    run: restore.Run, folder: pathlib.Path, size: tuple[int, int]
+    run: Run, folder: pathlib.Path, size: tuple[int, int]
 ) -> dict[str, float]:
     del size
     network = {
@@ -258,8 +251,8 @@ def _write_torch(
     return {path.name: _difference(again, network)}
 
 
-def _describe(run: restore.Run, folder: pathlib.Path, size: tuple[int, int] | None):
-    """Writes what one has to know to use what is in the folder."""
+def _describe(run: Run, folder: pathlib.Path, size: tuple[int, int] | None):
+    """Writes `export.json`, which explains the other files."""
     description: dict[str, Any] = {
         "method": run.config.method,
         "step": run.step,

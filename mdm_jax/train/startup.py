@@ -33,7 +33,7 @@ def configure_jax(cpu_devices: int, compilation_cache: str):
 
 
 def quiet_libraries():
-    """Leaves of the libraries' log only what goes wrong."""
+    """Hides the log of libraries, except for warnings and errors."""
 
     def ours_or_serious(record: std_logging.LogRecord) -> bool:
         noisy = ("orbax", "jax", "grain")

@@ -14,7 +14,7 @@ from mdm_jax.masks import mask_set
 from mdm_jax.sources.source import Source
 from mdm_jax.visualize import video
 
-FILE = "overview.mp4"
+FILE = "overview.webm"
 _MAX_WIDTH = 1024
 _FRAMES_PER_SECOND = 10.0
 _OPACITY = 0.55

@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from matplotlib import figure
 from matplotlib.backends import backend_agg
 
-from mdm_jax.files import atomic
+from mdm_jax.files import image_file
 from mdm_jax.visualize import colormaps
 
 # Kind to what its arrays must be.
@@ -71,8 +71,7 @@ def save_panel(
     sees the old one. Missing folders are made. The arguments are those of `render`.
     """
     picture = render(rows, labels=labels, title=title)
-    encoded = cv2.imencode(".png", picture[..., ::-1])
-    atomic.write_bytes(path, encoded[1].tobytes())
+    image_file.write_png(path, picture)
     return picture
 
 

@@ -1,17 +1,20 @@
-"""Videos of pictures side by side, with a line of text above each."""
+"""Videos of pictures side by side, with a line of text above each.
+
+Videos are VP9 in WebM, which every browser plays and OpenCV brings along.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
 _CAPTION = 22  # pixels
-# MPEG-4 part 2: the one codec that OpenCV brings along everywhere.
-_CODEC = "mp4v"
+_CODEC = "VP90"
 
 
 def side_by_side(
@@ -41,13 +44,13 @@ def side_by_side(
 
 
 class VideoWriter:
-    """Writes an mp4 frame by frame; it must be closed to be whole."""
+    """Writes a WebM file frame by frame; the file is complete once it is closed."""
 
     def __init__(self, path: str | os.PathLike[str], *, frames_per_second: float):
-        """Opens nothing yet: the first frame tells the size.
+        """Opens nothing yet: the first frame determines the size.
 
         Args:
-            path: ends in `.mp4`.
+            path: ends in `.webm`.
             frames_per_second: of the video.
         """
         self._path = os.fspath(path)
@@ -59,25 +62,23 @@ class VideoWriter:
         """Appends an RGB frame with even sides.
 
         Raises:
-            ValueError: it has another size than the first.
+            ValueError: its size differs from that of the first.
             OSError: the video cannot be written.
         """
         if self._writer is None:
             self._shape = frame.shape
-            self._writer = cv2.VideoWriter(
-                self._path,
-                cv2.VideoWriter.fourcc(*_CODEC),
-                self._rate,
-                (frame.shape[1], frame.shape[0]),
-            )
+            size = frame.shape[1], frame.shape[0]
+            codec = cv2.VideoWriter.fourcc(*_CODEC)
+            with _silent_stderr():
+                self._writer = cv2.VideoWriter(self._path, codec, self._rate, size)
             if not self._writer.isOpened():
                 raise OSError(
-                    f"{self._path} cannot be written as a video of {frame.shape[1]} x"
-                    f" {frame.shape[0]} pixels"
+                    f"{self._path} cannot be written as a video of"
+                    f" {size[0]}x{size[1]} pixels"
                 )
         if frame.shape != self._shape:
             raise ValueError(
-                f"frames of a video have one size, got {frame.shape} after"
+                f"frames of a video must have one size, got {frame.shape} after"
                 f" {self._shape}"
             )
         self._writer.write(np.ascontiguousarray(frame[..., ::-1]))
@@ -86,3 +87,17 @@ class VideoWriter:
         """Finishes the file."""
         if self._writer is not None:
             self._writer.release()
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Hides what C libraries print: OpenCV claims that WebM does not support VP9."""
+    saved = os.dup(2)
+    silent = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(silent, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(silent)

@@ -1,4 +1,4 @@
-"""A network that needs no training, and frames that need no camera."""
+"""A model that needs no training, and frames that need no camera."""
 
 import types
 
@@ -7,23 +7,24 @@ import numpy as np
 import pytest
 
 from mdm_jax import config as config_lib
-from mdm_jax.prediction import inference
+from mdm_jax import methods
+from mdm_jax.methods import inference
 
 SIZE = (32, 48)
 
 
-class FakeNetwork:
+class FakeModel(inference.Model):
     """Predicts depth from brightness, a camera that drives ahead, and a moving patch.
 
     Attributes:
         calls: shape of the frames of each call.
     """
 
-    def __init__(self):
-        self.calls = []
+    def __init__(self, config):
+        super().__init__(config, methods.create(config), {}, step=7)
+        object.__setattr__(self, "calls", [])
 
-    def __call__(self, variables, arrays, step):
-        del variables, step
+    def maps(self, arrays):
         frames = arrays["frames"]
         self.calls.append(frames.shape)
         num_clips, num_frames, height, width, _ = frames.shape
@@ -44,22 +45,30 @@ class FakeNetwork:
 
 
 @pytest.fixture
-def fake():
-    """The function of a fake network, which counts its calls."""
-    return FakeNetwork()
-
-
-@pytest.fixture
-def network(fake):
-    return inference.Network(predict=fake, variables={}, step=7)
-
-
-@pytest.fixture
 def config():
     """Config of a run on frames of 32 x 48 pixels, with given intrinsics."""
     settings = config_lib.base_config()
     settings.dataset.size = SIZE
     return settings
+
+
+@pytest.fixture
+def model(config):
+    """A fake model, which records its calls."""
+    return FakeModel(config)
+
+
+@pytest.fixture
+def altered(monkeypatch):
+    """Returns a function that passes the maps of a model through another function."""
+
+    def alter(model, change):
+        maps = model.maps
+        monkeypatch.setitem(
+            model.__dict__, "maps", lambda arrays: change(maps(arrays), arrays)
+        )
+
+    return alter
 
 
 @pytest.fixture

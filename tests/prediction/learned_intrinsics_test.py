@@ -1,10 +1,11 @@
-"""What turns tell of a focal length is one pixel at the border, and is said."""
+"""The tolerance of a learned focal length is one pixel at the border."""
 
 import numpy as np
 import pytest
 from absl import logging
 from scipy.spatial import transform
 
+from mdm_jax.geometry import view as view_lib
 from mdm_jax.prediction import learned_intrinsics
 
 
@@ -35,16 +36,15 @@ def _report(turn_degrees):
     rotations = transform.Rotation.from_rotvec(turns, degrees=True).as_matrix()
     seen = np.tile([[110.0, 0, 56], [0, 100.0, 32], [0, 0, 1]], (20, 1, 1))
     seen[:, 0, 0] += np.linspace(-4, 4, 20)
-    original = 2 * seen
-    return learned_intrinsics.report(
-        original, rotations, size=(64, 112), network_intrinsics=seen
-    )
+    # The original frames are twice as large.
+    view = view_lib.stretched((128, 224), (64, 112))
+    return learned_intrinsics.report(seen, rotations, view=view)
 
 
 def test_intrinsics_are_reported_with_their_spread_and_tolerance():
     report = _report(4.0)
     assert report["fx"]["median"] == pytest.approx(220)
-    assert report["cy"]["median"] == 64
+    assert report["cy"]["median"] == 64.5
     lower, upper = report["fx"]["quartiles"]
     assert lower == pytest.approx(216) and upper == pytest.approx(224)
     assert report["fx"]["turn_degrees"] == pytest.approx(4)

@@ -26,7 +26,3 @@ def test_rounded_rotations_stay_rotations_over_thousands_of_frames():
     poses = trajectory.chain(rounded, np.zeros((3000, 3)))
     last = poses[-1, :3, :3]
     np.testing.assert_allclose(last @ last.T, np.eye(3), atol=1e-9)
-
-
-def test_with_a_stride_every_so_manieth_frame_has_a_pose():
-    assert list(trajectory.chained_frames(8, 3)) == [0, 3, 6]

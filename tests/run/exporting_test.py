@@ -16,7 +16,8 @@ import pytest
 
 from mdm_jax import methods, settings
 from mdm_jax.networks import pretrained
-from mdm_jax.run import exporting, restore
+from mdm_jax.run import exporting
+from mdm_jax.run.run import Run
 from mdm_jax.train import preflight
 
 _HEIGHT, _WIDTH = 32, 40
@@ -31,7 +32,7 @@ def _run(config):
         lambda leaf: rng.uniform(0.01, 0.1, leaf.shape).astype(np.float32),
         preflight.variable_shapes(method, config),
     )
-    return restore.Run(config, method, variables, 7, pathlib.Path("runs/none"))
+    return Run(config, method, variables, 7, pathlib.Path("runs/none"))
 
 
 @pytest.fixture

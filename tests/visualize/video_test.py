@@ -1,6 +1,10 @@
-"""Videos hold the pictures that they were given."""
+"""Videos hold the pictures that they were given, and play in a browser."""
 
 import contextlib
+import os
+import re
+import shutil
+import subprocess
 
 import cv2
 import numpy as np
@@ -20,7 +24,7 @@ def test_pictures_stand_side_by_side_under_their_captions():
 
 
 def test_frames_of_a_video_come_back(tmp_path):
-    path = tmp_path / "a.mp4"
+    path = tmp_path / "a.webm"
     with contextlib.closing(video.VideoWriter(path, frames_per_second=12)) as film:
         for level in (20, 120, 220):
             film.write(np.full((32, 48, 3), [level, 0, 60], np.uint8))
@@ -36,6 +40,60 @@ def test_frames_of_a_video_come_back(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    film = video.VideoWriter(tmp_path / "no" / "a.mp4", frames_per_second=12)
-    with pytest.raises(OSError, match=r"a\.mp4 cannot be written"):
+    film = video.VideoWriter(tmp_path / "no" / "a.webm", frames_per_second=12)
+    with pytest.raises(OSError, match=r"a\.webm cannot be written"):
         film.write(np.zeros((32, 48, 3), np.uint8))
+
+
+def test_opening_a_video_prints_nothing(tmp_path, capfd):
+    with contextlib.closing(
+        video.VideoWriter(tmp_path / "a.webm", frames_per_second=12)
+    ) as film:
+        film.write(np.zeros((32, 48, 3), np.uint8))
+    assert capfd.readouterr().err == ""
+    os.write(2, b"errors are still shown")
+    assert capfd.readouterr().err == "errors are still shown"
+
+
+def test_a_video_plays_in_a_browser(tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium is installed")
+    with contextlib.closing(
+        video.VideoWriter(tmp_path / "a.webm", frames_per_second=10)
+    ) as film:
+        for level in range(20):
+            film.write(np.full((48, 64, 3), 10 * level, np.uint8))
+    page = tmp_path / "page.html"
+    # The title tells that a frame in the middle was decoded and drawn.
+    page.write_text("""<!doctype html><title>loading</title>
+<video src="a.webm" muted></video><script>
+const video = document.querySelector("video");
+video.onerror = () => { document.title = "error " + video.error.message; };
+video.onloadedmetadata = () => { video.currentTime = 1.05; };
+video.onseeked = () => {
+  const canvas = document.createElement("canvas");
+  const context = canvas.getContext("2d");
+  context.drawImage(video, 0, 0);
+  const level = context.getImageData(20, 20, 1, 1).data[0];
+  document.title = ["played", video.duration, video.videoWidth, video.videoHeight,
+                    level].join(" ");
+};
+</script>""")
+    result = subprocess.run(
+        [
+            *(browser, "--headless", "--no-sandbox", "--disable-gpu"),
+            *("--allow-file-access-from-files", "--virtual-time-budget=10000"),
+            *(f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    match = re.search("<title>played (.*)</title>", result.stdout)
+    assert match, result.stdout + result.stderr
+    duration, width, height, level = (float(word) for word in match[1].split())
+    assert duration == pytest.approx(2.0, abs=0.11)
+    assert (width, height) == (64, 48)
+    assert level == pytest.approx(100, abs=15)

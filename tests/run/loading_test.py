@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mdm_jax import config as config_lib
-from mdm_jax.run import restore
+from mdm_jax.run import loading
 from mdm_jax.structs import batch_from_arrays
 from mdm_jax.train import checkpoint, data
 
@@ -28,7 +28,7 @@ def _edit(path, **changes):
 def test_the_variables_are_those_of_the_checkpoint_on_one_device(trained, monkeypatch):
     workdir = trained()
     monkeypatch.setattr(data, "open_data", None)
-    run = restore.load_run(workdir)
+    run = loading.load(workdir)
     assert run.step == 2 and run.workdir == workdir
     manager = checkpoint.ocp.CheckpointManager(workdir / "checkpoints")
     arguments = checkpoint.ocp.args.Composite(
@@ -57,7 +57,7 @@ def test_what_only_the_data_told_is_remembered(trained):
     assert (
         json.loads((workdir / "config.json").read_text())["camera"]["num_videos"] == 1
     )
-    run = restore.load_run(workdir)
+    run = loading.load(workdir)
     assert run.config.camera.num_videos == 2
     assert run.variables["params"]["focal"].shape == (2,)
     assert run.config.augment.flip_probability == 0
@@ -70,7 +70,7 @@ def test_a_run_of_an_older_version_gets_the_defaults(trained):
     values = json.loads((workdir / "config.json").read_text())
     del values["networks"]["encoder_depth"], values["optimizer"]
     (workdir / "config.json").write_text(json.dumps(values))
-    config = restore.load_run(workdir).config
+    config = loading.load(workdir).config
     assert config.networks.encoder_depth == 18
     assert config.optimizer == config_lib.base_config().optimizer
     assert config.dataset.size == (32, 40)
@@ -82,7 +82,7 @@ def test_settings_of_data_and_evaluation_can_be_replaced(trained, toy_config):
     toy_config.camera.intrinsics = "video"
     toy_config.evaluation.split = "validation"
     toy_config.dataset.path = "elsewhere"
-    run = restore.load_run(workdir, config=toy_config)
+    run = loading.load(workdir, config=toy_config)
     assert run.config.evaluation.split == "validation"
     assert run.config.dataset.path == "elsewhere"
     # The given config does not know it.
@@ -92,10 +92,13 @@ def test_settings_of_data_and_evaluation_can_be_replaced(trained, toy_config):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "instance_motion"}, "config.method: toy there, instance_motion in"),
+        (
+            {"method": "instance_motion"},
+            "config.method: toy in the run, instance_motion in",
+        ),
         (
             {"networks.padding": "zeros"},
-            "config.networks.padding: reflect there, zeros",
+            "config.networks.padding: reflect in the run, zeros",
         ),
     ],
 )
@@ -104,8 +107,8 @@ def test_a_config_of_another_method_or_network_is_refused(
 ):
     workdir = trained()
     toy_config.update_from_flattened_dict(changes)
-    with pytest.raises(ValueError, match=f"{message}.*leave --config out"):
-        restore.load_run(workdir, config=toy_config)
+    with pytest.raises(ValueError, match=f"{message}.*omit --config"):
+        loading.load(workdir, config=toy_config)
 
 
 def _without_folder(workdir):
@@ -148,16 +151,16 @@ def _with_other_size(workdir):
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (_without_folder, "there is no such folder; give the one that"),
-        (_without_config, "holds no config.json, so no run was trained there"),
+        (_without_folder, "no such folder; give the folder that"),
+        (_without_config, "has no config.json, so no run was trained there"),
         (_with_broken_config, "settled_config.json is not a config of this version"),
         (_with_unknown_field, "unknown config field: config.networks.depth_output"),
-        (_without_checkpoint, "holds no checkpoint yet: wait until training"),
+        (_without_checkpoint, "has no checkpoint yet: wait until training"),
         (_with_missing_state, "checkpoints/2 is damaged: .*Remove that folder"),
         (_with_cut_arrays, "checkpoints/2 is damaged: .*Remove that folder"),
         (
             _with_other_size,
-            r"params/log_depth: \[32, 40\] there, \[64, 40\] by the config",
+            r"params/log_depth: \[32, 40\] in the file, \[64, 40\] by the config",
         ),
     ],
 )
@@ -165,11 +168,11 @@ def test_what_is_wrong_is_one_error_that_says_what_to_do(trained, harm, message)
     workdir = trained()
     harm(workdir)
     with pytest.raises(ValueError, match=message):
-        restore.load_run(workdir)
+        loading.load(workdir)
 
 
 def test_a_checkpoint_that_is_not_there_is_refused_with_those_that_are(trained):
     workdir = trained()
-    assert restore.load_run(workdir, step=2).step == 2
+    assert loading.load(workdir, step=2).step == 2
     with pytest.raises(ValueError, match="no checkpoint of step 7, only of 2"):
-        restore.load_run(workdir, step=7)
+        loading.load(workdir, step=7)

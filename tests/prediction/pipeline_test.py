@@ -1,6 +1,5 @@
 """A folder of results: complete, consistent with itself, and resumed where it stopped."""
 
-import dataclasses
 import json
 
 import cv2
@@ -8,21 +7,24 @@ import numpy as np
 import pytest
 
 from mdm_jax.evaluation import trajectory_files
-from mdm_jax.files import fingerprint
-from mdm_jax.prediction import frame_files, frames, predict, scaling
+from mdm_jax.prediction import inputs, pipeline
+from mdm_jax.prediction.request import Request
+from mdm_jax.prediction.writers import frame_maps
 
 
 @pytest.fixture
-def run(network, config, tmp_path):
-    def run_on(path, request=None, **options):
-        (source,) = frames.open_sources(str(path))
-        request = request or predict.Request(batch_size=4, **options)
+def run(model, tmp_path):
+    def run_on(path, **options):
+        (source,) = inputs.open_sources(str(path))
         output = tmp_path / "out"
-        made_by = {"step": network.step}
-        told = predict.predict(
-            network, config, source, output, request, made_by=made_by
+        contents = pipeline.predict(
+            model,
+            source,
+            output,
+            Request(**{"batch_size": 4, **options}),
+            made_by={"step": model.step},
         )
-        return output, told
+        return output, contents
 
     return run_on
 
@@ -33,19 +35,19 @@ def _depth(output, name):
 
 
 def test_all_files_of_a_recording_are_there_and_agree(run, write_frames):
-    output, told = run(write_frames(5), frames_per_second=5.0)
-    told_in_file = json.loads((output / "prediction.json").read_text())
-    told.pop("newly_predicted")
-    assert told_in_file["frames"] == 5 and told_in_file["complete"]
-    assert told_in_file["unit"] == "relative unit"
-    assert told_in_file["scale"].startswith("relative")
+    output, contents = run(write_frames(5), fps=5.0)
+    in_file = json.loads((output / "prediction.json").read_text())
+    contents.pop("newly_predicted")
+    assert in_file["frames"] == 5 and in_file["complete"]
+    assert in_file["unit"] == "relative unit"
+    assert in_file["scale"].startswith("relative")
     for i in range(5):
         depth, matrix = _depth(output, f"view_{i}")
         assert depth.shape == (80, 96) and depth.dtype == np.float32
         np.testing.assert_allclose(matrix[0, 0], 90)
         png = cv2.imread(str(output / "depth" / f"view_{i}.png"), cv2.IMREAD_UNCHANGED)
         assert png.dtype == np.uint16
-        step = told_in_file["depth"]["png_step"]
+        step = in_file["depth"]["png_step"]
         np.testing.assert_allclose(png * step, depth, atol=0.51 * step)
         np.testing.assert_array_equal(png == 0, depth == 0)
         pair = i < 4
@@ -62,7 +64,7 @@ def test_all_files_of_a_recording_are_there_and_agree(run, write_frames):
     assert motion.shape == (80, 96, 3)
     assert set(np.unique(motion[..., 0])) == {0.0, 0.5}
     assert (motion[..., 0] > 0).sum() == 16 * 16
-    film = cv2.VideoCapture(str(output / "video.mp4"))
+    film = cv2.VideoCapture(str(output / "video.webm"))
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 5
     assert film.get(cv2.CAP_PROP_FPS) == 5
     for name in ("trajectory_kitti.txt", "trajectory_tum.txt"):
@@ -88,18 +90,17 @@ def test_a_second_run_changes_nothing_and_other_maps_are_made_anew(run, write_fr
     assert _depth(output, "view_0")[0].shape == (32, 48)
 
 
-def test_masks_that_changed_are_told_from_those_before(tmp_path):
-    def identity(masks):
-        return fingerprint.file_identities(predict._files(str(masks)))
-
+def test_masks_that_changed_are_other_settings(run, write_frames, tmp_path):
+    folder = write_frames(2)
     (tmp_path / "labels").mkdir()
-    path = tmp_path / "labels" / "view_0.png"
-    path.write_bytes(b"1")
-    before = identity(path.parent)
-    assert before == identity(path.parent)
-    path.write_bytes(b"22")
-    assert before != identity(path.parent)
-    assert identity("") == []
+    for i in range(2):
+        cv2.imwrite(str(tmp_path / "labels" / f"view_{i}.png"), np.eye(80, 96) * 3)
+    _, first = run(folder, masks=str(tmp_path / "labels"))
+    _, second = run(folder, masks=str(tmp_path / "labels"))
+    assert (first["newly_predicted"], second["newly_predicted"]) == (2, 0)
+    cv2.imwrite(str(tmp_path / "labels" / "view_0.png"), np.eye(80, 96) * 44)
+    with pytest.raises(ValueError, match="other settings: masks was"):
+        run(folder, masks=str(tmp_path / "labels"))
 
 
 @pytest.mark.parametrize("inside", ["depth", "masks/of_mine"])
@@ -121,93 +122,83 @@ def test_results_that_are_not_complete_do_not_look_so(run, write_frames, monkeyp
     output, _ = run(folder)
     written = []
 
-    def stop(self, index, name, frame, maps, write=frame_files.FrameWriter.write):
+    def stop(self, index, name, frame, maps, write=frame_maps.FrameWriter.write):
         if len(written) == 2:
             raise KeyboardInterrupt
         written.append(name)
         write(self, index, name, frame, maps)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(frame_files.FrameWriter, "write", stop)
+        patch.setattr(frame_maps.FrameWriter, "write", stop)
         run(folder, maps_at="network")
     assert not (output / "prediction.json").exists()
     # Nothing of the size before is left to be mixed up with the new.
     shapes = {_depth(output, path.stem)[0].shape for path in output.glob("depth/*.npz")}
     assert shapes == {(32, 48)}
-    _, told = run(folder, maps_at="network")
-    assert told["newly_predicted"] == 0
+    _, contents = run(folder, maps_at="network")
+    assert contents["newly_predicted"] == 0
     assert len(list(output.glob("depth/*.npz"))) == 4
 
 
-def test_camera_height_makes_depth_metric(run, network, write_frames):
-    def road(variables, arrays, step):
-        maps = fake(variables, arrays, step)
-        y = (np.arange(32)[:, None] - arrays["intrinsics"][0, 1, 2]) / arrays[
-            "intrinsics"
-        ][0, 1, 1]
-        depth = np.broadcast_to(
-            np.where(y > 0.02, 0.5 / np.maximum(y, 0.02), 25), (32, 48)
-        )
-        shape = maps["depth"].shape
-        return maps | {"depth": np.broadcast_to(depth, shape).astype(np.float32)}
+def test_camera_height_makes_depth_metric(run, model, altered, write_frames):
+    def road(maps, arrays):
+        matrix = arrays["intrinsics"][0]
+        y = (np.arange(32)[:, None] - matrix[1, 2]) / matrix[1, 1]
+        depth = np.where(y > 0.02, 0.5 / np.maximum(y, 0.02), 25).astype(np.float32)
+        return maps | {"depth": np.broadcast_to(depth, maps["depth"].shape)}
 
-    fake = network.predict
-    object.__setattr__(network, "predict", road)
-    known = scaling.Known(camera_height=1.5)
-    output, told = run(write_frames(3), known=known)
-    assert told["unit"] == "m" and told["depth"]["png_step"] == 1 / 256
-    assert told["scale"]["factor"] == pytest.approx(3, rel=1e-3)
+    altered(model, road)
+    output, contents = run(write_frames(3), camera_height=1.5)
+    assert contents["unit"] == "m" and contents["depth"]["png_step"] == 1 / 256
+    assert contents["scale"]["factor"] == pytest.approx(3, rel=1e-3)
     with np.load(output / "network" / "view_0.npz") as arrays:
         largest = arrays["max_depth"]
     assert _depth(output, "view_0")[0].max() == pytest.approx(3 * largest, rel=1e-3)
-    way = trajectory_files.read_trajectory(output / "trajectory_kitti.txt")
-    np.testing.assert_allclose(way.poses[:, 2, 3], [0, 0.75, 1.5], rtol=1e-3)
+    path = trajectory_files.read_trajectory(output / "trajectory_kitti.txt")
+    np.testing.assert_allclose(path.poses[:, 2, 3], [0, 0.75, 1.5], rtol=1e-3)
 
 
 def test_depths_beyond_the_16_bits_are_marked_and_the_others_stay_fine(
-    run, network, write_frames
+    run, model, altered, write_frames
 ):
-    def sky(variables, arrays, step):
-        maps = fake(variables, arrays, step)
+    def sky(maps, _):
         maps["depth"][:, :3, :5] = 5e4
         return maps
 
-    fake = network.predict
-    object.__setattr__(network, "predict", sky)
-    output, told = run(write_frames(3), maps_at="network")
-    told = told["depth"]
+    altered(model, sky)
+    output, contents = run(write_frames(3), maps_at="network")
+    contents = contents["depth"]
     depth, _ = _depth(output, "view_1")
     beyond = depth > 1e4
-    assert beyond.sum() == 15 and told["largest"] == pytest.approx(5e4)
+    assert beyond.sum() == 15 and contents["largest"] == pytest.approx(5e4)
     png = cv2.imread(str(output / "depth" / "view_1.png"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(png == 65535, beyond)
-    step = told["png_step"]
+    step = contents["png_step"]
     assert step < 1e-3 * np.median(depth)
     np.testing.assert_allclose(
         png[~beyond] * step, depth[~beyond], atol=0.51 * step, rtol=1e-6
     )
-    assert "65535 stands for that depth and all beyond" in told["png_reads"]
+    assert "65535 stands for that depth and all beyond" in contents["png_reads"]
 
 
 def test_speed_and_single_depths_make_depth_metric(run, write_frames, tmp_path):
     folder = write_frames(4)
-    known = scaling.Known(speed="5")
-    _, told = run(folder, known=known, frames_per_second=10.0)
+    _, contents = run(folder, speed="5", fps=10.0)
     # 0.5 m a frame, of which 0.25 units are predicted.
-    assert told["scale"]["factor"] == pytest.approx(2)
+    assert contents["scale"]["factor"] == pytest.approx(2)
     with pytest.raises(ValueError, match="--fps"):
-        run(folder, known=known)
+        run(folder, speed=5)
     output, _ = run(folder)
     depth, _ = _depth(output, "view_1")
     path = tmp_path / "depths.txt"
     pixels = [(20, 30), (50, 40), (95, 1)]
     path.write_text("".join(f"1 {u} {v} {7 * depth[v, u] + 1e-9}\n" for u, v in pixels))
-    _, told = run(folder, known=scaling.Known(depths=str(path)))
+    _, contents = run(folder, depths=str(path))
     # The last is outside of the window that the network saw.
-    assert told["scale"]["num_estimates"] == 2
-    assert told["scale"]["factor"] == pytest.approx(7, rel=0.1)
-    with pytest.raises(ValueError, match="one known thing"):
-        scaling.Known(speed="5", depths=str(path))
+    assert contents["scale"]["num_estimates"] == 2
+    assert contents["scale"]["factor"] == pytest.approx(7, rel=0.1)
+    with pytest.raises(ValueError, match="one measurement"):
+        Request(speed="5", depths=str(path))
 
 
 def test_a_single_image_of_an_unknown_camera_gives_depth_and_a_picture(
@@ -215,9 +206,9 @@ def test_a_single_image_of_an_unknown_camera_gives_depth_and_a_picture(
 ):
     folder = write_frames(2)
     (folder / "cam.txt").unlink()
-    output, told = run(folder / "view_0.png")
-    assert told["frames"] == 1 and told["trajectory"]["poses"] == 0
-    assert (output / "picture.png").exists() and not (output / "video.mp4").exists()
+    output, contents = run(folder / "view_0.png")
+    assert contents["frames"] == 1 and contents["trajectory"]["poses"] == 0
+    assert (output / "picture.png").exists() and not (output / "video.webm").exists()
     assert (output / "depth" / "view_0.png").exists()
     assert not (output / "points").exists()
 
@@ -225,11 +216,11 @@ def test_a_single_image_of_an_unknown_camera_gives_depth_and_a_picture(
 def test_a_broken_recording_gives_its_frames_and_says_so(run, write_frames):
     folder = write_frames(5)
     (folder / "view_2.png").write_bytes(b"")
-    output, told = run(folder)
-    assert told["frames"] == 2 and not told["complete"]
-    assert "view_2.png" in told["ended_early"]
+    output, contents = run(folder)
+    assert contents["frames"] == 2 and not contents["complete"]
+    assert "view_2.png" in contents["ended_early"]
     assert (
-        cv2.VideoCapture(str(output / "video.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 2
+        cv2.VideoCapture(str(output / "video.webm")).get(cv2.CAP_PROP_FRAME_COUNT) == 2
     )
 
 
@@ -240,23 +231,26 @@ def test_objects_are_written_where_there_are_masks(run, write_frames, tmp_path):
     (tmp_path / "masks").mkdir()
     for i in range(4):
         cv2.imwrite(str(tmp_path / "masks" / f"view_{i}.png"), labels)
-    output, told = run(folder, masks=str(tmp_path / "masks"), frames_per_second=10.0)
+    output, contents = run(folder, masks=str(tmp_path / "masks"), fps=10.0)
     rows = json.loads((output / "objects.json").read_text())
-    assert told["objects"]["rows"] == len(rows) == 3
+    assert contents["objects"]["rows"] == len(rows) == 3
     assert [row["frame"] for row in rows] == [0, 1, 2]
     assert {row["object"] for row in rows} == {5}
     for row in rows:
         assert row["dx"] == pytest.approx(0.5) and row["speed"] == pytest.approx(5)
 
 
-def test_learned_intrinsics_are_told_with_a_warning(run, config, write_frames):
-    config.camera.intrinsics = "pair"
+def test_learned_intrinsics_are_reported_with_a_warning(
+    run, model, write_frames, monkeypatch
+):
+    method = model.method._replace(learns_intrinsics=True)
+    monkeypatch.setitem(model.__dict__, "method", method)
     folder = write_frames(3)
     (folder / "cam.txt").unlink()
-    _, told = run(folder)
+    _, contents = run(folder)
     # The network sees (32 + 48) / 2 for 64 of 80 rows: twice as many pixels.
-    assert told["intrinsics"]["fx"]["median"] == pytest.approx(80)
-    assert "warning" in told["intrinsics"]["fx"]
+    assert contents["intrinsics"]["fx"]["median"] == pytest.approx(80)
+    assert "warning" in contents["intrinsics"]["fx"]
 
 
 def test_given_intrinsics_are_asked_for(run, write_frames):
@@ -264,26 +258,5 @@ def test_given_intrinsics_are_asked_for(run, write_frames):
     (folder / "cam.txt").unlink()
     with pytest.raises(FileNotFoundError, match="no intrinsics given"):
         run(folder)
-    with pytest.raises(ValueError, match="cannot tell others"):
+    with pytest.raises(ValueError, match="cannot predict them"):
         run(folder, intrinsics="learned")
-
-
-def test_requests_that_make_no_sense_are_refused():
-    for options, message in {
-        ("save", ("depth_png", "sound")): "sound",
-        ("batch_size", 0): "--batch_size",
-        ("frames_per_second", -1.0): "--fps",
-        ("point_clouds", "all"): "--point_clouds",
-    }.items():
-        with pytest.raises(ValueError, match=message):
-            dataclasses.replace(predict.Request(), **dict([options]))
-
-
-def test_a_recording_that_was_trained_on_is_known_by_its_number(config, write_frames):
-    folder = write_frames(3)
-    (source,) = frames.open_sources(str(folder))
-    assert predict.training_index(config, source) == -1
-    config.dataset.path = str(folder)
-    assert predict.training_index(config, source) == 0
-    config.dataset.path = str(folder / "nowhere")
-    assert predict.training_index(config, source) == -1

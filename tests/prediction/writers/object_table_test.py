@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.spatial import transform
 
-from mdm_jax.prediction import objects
+from mdm_jax.prediction import predicted
+from mdm_jax.prediction.writers import object_table
 
 K = np.array([[40.0, 0, 11.5], [0, 40.0, 7.5], [0, 0, 1]])
 
@@ -34,7 +35,7 @@ def _field():
 
 
 def test_the_median_of_a_field_moves_an_object_in_the_targets_axes():
-    (row,) = objects.rows(_field(), scale=2.0, seconds=0.5)
+    (row,) = object_table.rows(_field(), scale=2.0, seconds=0.5)
     assert (row["object"], row["pixels"]) == (26004, 24)
     got = [row[name] for name in ("x", "y", "z", "dx", "dy", "dz")]
     center = 8 * np.array([(8.5 - 11.5) / 40, (5.5 - 7.5) / 40, 1])
@@ -50,7 +51,7 @@ def test_a_rigid_object_moves_as_its_slot_says():
         "object_translations": np.tile([0.0, 3, 4], (3, 1)),
     }
     # Slot 0 is empty, and object 7 is not seen in this frame.
-    (row,) = objects.rows(maps, scale=1.0, seconds=1.0)
+    (row,) = object_table.rows(maps, scale=1.0, seconds=1.0)
     assert (row["object"], row["x"], row["speed"]) == (26004, 3.0, 5.0)
 
 
@@ -58,28 +59,48 @@ def test_without_masks_or_motion_there_are_no_rows():
     maps = _field()
     for name in ("labels", "object_motion"):
         fewer = {key: value for key, value in maps.items() if key != name}
-        assert not list(objects.rows(fewer, scale=1.0, seconds=1.0))
+        assert not list(object_table.rows(fewer, scale=1.0, seconds=1.0))
 
 
-def test_both_tables_say_the_same(tmp_path):
-    paths = tmp_path / "a.csv", tmp_path / "a.json"
-    (row,) = objects.rows(_field(), scale=1.0, seconds=1.0)
-    with objects.Table(*paths) as table:
-        for frame in range(3):
-            time = None if frame else 0.5
-            table.add({"frame": frame, "name": f"f{frame}", "time_s": time, **row})
-        assert table.count == 3
-    as_json = json.loads(paths[1].read_text())
-    with paths[0].open(newline="") as file:
+def _recording(rate):
+    return predicted.Predicted(
+        *[None] * 5, frame_stride=2, frames_per_second=rate, scale=3.0
+    )
+
+
+@pytest.mark.parametrize("rate", [None, 10.0])
+def test_both_tables_say_the_same(tmp_path, rate):
+    with object_table.Table(tmp_path, _recording(rate)) as table:
+        for index in range(3):
+            table.add(index, f"f{index}", _field())
+        assert table.num_rows == 3
+    as_json = json.loads((tmp_path / "objects.json").read_text())
+    with (tmp_path / "objects.csv").open(newline="") as file:
         as_csv = list(csv.DictReader(file))
-    assert [one["frame"] for one in as_json] == [0, 1, 2]
-    assert as_csv[1]["time_s"] == "" and as_json[1]["time_s"] is None
+    assert [row["frame"] for row in as_json] == [0, 1, 2]
+    times = [None] * 3 if rate is None else [0, 0.1, 0.2]
+    assert [row["time_s"] for row in as_json] == times
+    assert as_csv[1]["time_s"] == ("" if rate is None else "0.1")
+    # 0.5 a pair, in another unit, two frames apart.
+    assert as_json[0]["speed"] == pytest.approx(1.5 if rate is None else 7.5)
     for name in ("x", "dz", "speed"):
         assert float(as_csv[2][name]) == pytest.approx(as_json[2][name], rel=1e-5)
 
 
+def test_without_rows_and_after_errors_there_are_no_tables(tmp_path):
+    with object_table.Table(tmp_path, _recording(None)) as table:
+        table.add(0, "f0", {})
+    with pytest.raises(KeyError), object_table.Table(tmp_path, _recording(None)) as t:
+        t.add(0, "f0", _field())
+        raise KeyError
+    assert not list(tmp_path.iterdir())
+
+
 def test_objects_count_in_frames_that_have_a_next_one():
     labels = np.array([[0, 3, 3], [0, 5, 0]], np.uint8)
-    assert objects.count({"labels": labels, "object_motion": np.zeros((2, 3, 3))}) == 2
-    assert objects.count({"labels": labels}) == 0
-    assert objects.count({"object_motion": np.zeros((2, 3, 3))}) == 0
+    assert (
+        object_table.count({"labels": labels, "object_motion": np.zeros((2, 3, 3))})
+        == 2
+    )
+    assert object_table.count({"labels": labels}) == 0
+    assert object_table.count({"object_motion": np.zeros((2, 3, 3))}) == 0

@@ -7,7 +7,7 @@ import pytest
 
 from mdm_jax.geometry.view import View
 from mdm_jax.masks import instances, mask_files
-from mdm_jax.prediction import masks
+from mdm_jax.prediction import inputs, object_labels
 
 VIEW = View(0, 0, (2, 300), (2, 300))
 
@@ -26,7 +26,7 @@ def _labels(of_frame):
     files = mask_files.MaskFiles(
         files=(path,), file_of_frame=(path,) * len(of_frame), tracked=True, read=read
     )
-    return masks.FrameLabels(files, VIEW)
+    return object_labels.FrameLabels(files, VIEW)
 
 
 def test_an_object_keeps_its_label_and_is_known_by_its_number():
@@ -54,10 +54,7 @@ def test_labels_that_run_out_go_to_new_objects_and_not_to_those_seen():
         np.testing.assert_array_equal(one.ids[seen], ids)
 
 
-def test_without_masks_there_are_no_labels(config, write_frames):
-    from mdm_jax.prediction import frames
-
-    (source,) = frames.open_sources(str(write_frames(2)))
-    assert masks.open_labels("", config, source, VIEW) is None
+def test_missing_masks_are_an_error(write_frames):
+    (source,) = inputs.open_sources(str(write_frames(2)))
     with pytest.raises(ValueError, match="no such folder or file of instance masks"):
-        masks.open_labels("nowhere", config, source, VIEW)
+        object_labels.open_labels("nowhere", source, VIEW)

@@ -1,12 +1,11 @@
-"""A trained run, read back from its folder: what it predicts with, and nothing else.
+"""Loads a trained run from its folder.
 
-Neither its data nor its optimiser are needed, and it does not matter how many devices
-the run was trained on: the variables are read into the memory of the default device.
+Neither its data nor its optimiser state are needed. The variables are read into the
+memory of the default device, on however many devices the run was trained.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import pathlib
 from typing import Any
@@ -20,57 +19,39 @@ import orbax.checkpoint as ocp
 from mdm_jax import config as config_lib
 from mdm_jax import methods, settings
 from mdm_jax.methods.base import Method, Variables
+from mdm_jax.run.run import Run
 from mdm_jax.train import checkpoint, preflight
 
-# So many differences are named; more would hide what they have in common.
-_MAX_NAMED = 5
+# Number of differences that an error lists.
+_MAX_LISTED = 5
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Run:
-    """A trained run.
-
-    Attributes:
-        config: of the run, with what `data.settle` found out about its data.
-        method: that it trained.
-        variables: what `method.predict` takes, on the default device.
-        step: training steps done.
-        workdir: its folder.
-    """
-
-    config: ml_collections.ConfigDict
-    method: Method
-    variables: Variables
-    step: int
-    workdir: pathlib.Path
-
-
-def load_run(
+def load(
     workdir: str | os.PathLike[str],
+    step: int | None = None,
     *,
     config: ml_collections.ConfigDict | None = None,
-    step: int | None = None,
 ) -> Run:
-    """Returns the run of a folder, as its newest checkpoint has it.
+    """Returns the run in a folder, from its newest checkpoint.
 
-    A run of an older version may lack fields of the config; they get their defaults.
+    Settings that the run does not have, because it is older, take their defaults.
 
     Args:
-        workdir: that the run was trained in.
-        config: settings to take instead of the run's: of data and evaluation, but what
-            makes the networks must be the same. None for the run's own.
+        workdir: folder that the run was trained in.
         step: of the checkpoint; None for the newest.
+        config: settings to take instead of the run's, of data and evaluation. Those of
+            the networks must be the same. None for the run's own.
 
     Raises:
-        ValueError: there is no run or no such checkpoint; the checkpoint is damaged or
-            does not fit the config; or `config` is of another method or networks. The
-            message says what to do.
+        ValueError: there is no such run or checkpoint, the checkpoint is damaged or
+            does not fit the config, or `config` has another method or other networks.
+            The message says what to do.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = pathlib.Path(workdir).expanduser()
     own = load_config(workdir)
     folder = _checkpoint_folder(workdir, step)
     settled = own if config is None else _with_own_model(config, own, workdir)
-    method = methods.create(settled)
+    method = methods.for_inference(methods.create(settled), settled)
     return Run(
         config=settled,
         method=method,
@@ -84,34 +65,28 @@ def load_config(workdir: str | os.PathLike[str]) -> ml_collections.ConfigDict:
     """Returns the settled config of a run, whether or not it has a checkpoint.
 
     Raises:
-        ValueError: the folder holds no run, or one of a version that is too different.
+        ValueError: the folder has no run, or the config of an incompatible version.
     """
     workdir = pathlib.Path(workdir)
     if not workdir.is_dir():
         raise ValueError(
-            f"--workdir={workdir}: there is no such folder; give the one that"
+            f"--workdir={workdir}: no such folder; give the folder that"
             " `python -m mdm_jax.main` trained in"
         )
-    # Without a settled config, training stopped early or an older version did it.
+    # Old runs, and those that stopped early, have no settled config.
     for name in (checkpoint.SETTLED_CONFIG, checkpoint.CONFIG):
         if (path := workdir / name).is_file():
             break
     else:
         raise ValueError(
-            f"--workdir={workdir}: holds no {checkpoint.CONFIG}, so no run was trained"
-            " there; give the folder that `python -m mdm_jax.main` trained in"
+            f"--workdir={workdir} has no {checkpoint.CONFIG}, so no run was trained there;"
+            " give the folder that `python -m mdm_jax.main` trained in"
         )
     return config_lib.read(path)
 
 
-def checkpoint_time(run: Run) -> int | None:
-    """Returns when a run's checkpoint was written, nanoseconds; None if it is gone."""
-    folder = run.workdir / "checkpoints" / str(run.step)
-    return folder.stat().st_mtime_ns if folder.is_dir() else None
-
-
 def _model(config: ml_collections.ConfigDict) -> tuple[str, ...]:
-    """Returns the beginnings of the fields that say what is computed."""
+    """Returns the prefixes of the settings that determine the networks."""
     return ("method", "networks.", "camera.", f"{config.method}.")
 
 
@@ -120,28 +95,28 @@ def _with_own_model(
     own: ml_collections.ConfigDict,
     workdir: pathlib.Path,
 ) -> ml_collections.ConfigDict:
-    """Returns the given config with what the run's data told filled in."""
+    """Returns the given config with the settings that the training data determined."""
     config_lib.validate(given)
-    # Lists and tuples are the same there.
+    # Through JSON, where lists and tuples are the same.
     new = settings.flatten(settings.from_json(settings.to_json(given)))
     old = settings.flatten(own)
     before, path = old, workdir / checkpoint.CONFIG
     if path.is_file():
         before = settings.flatten(config_lib.read(path))
     differing = [
-        f"config.{name}: {old.get(name, 'absent')} there, {new.get(name, 'absent')}"
+        f"config.{name}: {old.get(name, 'absent')} in the run, {new.get(name, 'absent')}"
         " in --config"
         for name in sorted(set(old) | set(new))
         if name.startswith((*_model(own), *_model(given)[:1]))
-        # What training began with, it has behind it.
+        # Initial weights no longer matter.
         and name != "networks.init"
         and new.get(name) not in (old.get(name), before.get(name, old.get(name)))
     ]
     if differing:
         raise ValueError(
-            f"--workdir={workdir} was trained with other networks than --config says: "
-            + _first(differing)
-            + "; leave --config out to use the run's own"
+            f"--workdir={workdir} was trained with other networks than --config has: "
+            + _listed(differing)
+            + "; omit --config to use the run's own"
         )
     merged = given.copy_and_resolve_references()
     settled = {name: x for name, x in old.items() if x != before.get(name, x)}
@@ -151,18 +126,18 @@ def _with_own_model(
 
 def _checkpoint_folder(workdir: pathlib.Path, step: int | None) -> pathlib.Path:
     folder = workdir / "checkpoints"
-    # One that is being written has another name until it is whole.
+    # A checkpoint gets its name when it is complete.
     steps = sorted(int(f.name) for f in folder.glob("*") if f.name.isdigit())
     if not steps:
         raise ValueError(
-            f"{folder} holds no checkpoint yet: wait until training has written one"
+            f"{folder} has no checkpoint yet: wait until training has written one"
             " (config.train.checkpoint_every), or train the run"
         )
     if step is None:
         step = steps[-1]
     elif step not in steps:
         raise ValueError(
-            f"{folder} holds no checkpoint of step {step}, only of"
+            f"{folder} has no checkpoint of step {step}, only of"
             f" {', '.join(map(str, steps))}"
         )
     return folder / str(step)
@@ -171,11 +146,11 @@ def _checkpoint_folder(workdir: pathlib.Path, step: int | None) -> pathlib.Path:
 def _read_variables(
     folder: pathlib.Path, method: Method, config: ml_collections.ConfigDict
 ) -> Variables:
-    """Returns the variables of a checkpoint, without the optimiser's memory."""
+    """Returns the variables of a checkpoint, without the optimiser state."""
     expected = dict(preflight.variable_shapes(method, config))
     wanted = {"params": expected.pop("params"), "model_state": expected}
     handler = ocp.PyTreeCheckpointHandler()
-    # Typed for another kind of path, Orbax takes this one too.
+    # Orbax takes this kind of path, although it is typed for another.
     path: Any = folder.absolute() / "state"
     try:
         stored = handler.metadata(path)
@@ -183,7 +158,7 @@ def _read_variables(
     except Exception as error:  # Orbax raises many kinds
         raise _damaged(folder, error) from error
     _check_shapes(folder, _leaves(stored), _leaves(wanted))
-    # As NumPy arrays: they remember no device of those that wrote them.
+    # As NumPy arrays, which do not depend on the devices that wrote them.
     arguments = ocp.args.PyTreeRestore(
         item=wanted,
         restore_args=jax.tree.map(
@@ -200,7 +175,7 @@ def _read_variables(
 
 
 def _leaves(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of the leaves by path, `params/depth_net/...`."""
+    """Returns the shape of each leaf by its path, such as `params/depth_net/...`."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -213,7 +188,7 @@ def _check_shapes(
     wanted: dict[str, tuple[int, ...]],
 ):
     differing = [
-        f"{name}: {list(stored[name]) if name in stored else 'absent'} there,"
+        f"{name}: {list(stored[name]) if name in stored else 'absent'} in the file,"
         f" {list(wanted[name]) if name in wanted else 'absent'} by the config"
         for name in sorted(set(stored) | set(wanted))
         if stored.get(name) != wanted.get(name)
@@ -221,18 +196,18 @@ def _check_shapes(
     if differing:
         raise ValueError(
             f"checkpoint {folder} does not fit the networks of the run's config: "
-            + _first(differing)
-            + ". It was written by another version or config: train the run anew"
+            + _listed(differing)
+            + ". It was written by another version: train the run again"
         )
 
 
 def _damaged(folder: pathlib.Path, error: Exception) -> ValueError:
     return ValueError(
         f"checkpoint {folder} is damaged: {str(error)[:300]}. Remove that folder to"
-        " fall back to the one before it"
+        " fall back to the previous one"
     )
 
 
-def _first(lines: list[str]) -> str:
-    more = len(lines) - _MAX_NAMED
-    return "; ".join(lines[:_MAX_NAMED]) + (f"; and {more} more" if more > 0 else "")
+def _listed(lines: list[str]) -> str:
+    more = len(lines) - _MAX_LISTED
+    return "; ".join(lines[:_MAX_LISTED]) + (f"; and {more} more" if more > 0 else "")

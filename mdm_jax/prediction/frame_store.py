@@ -1,8 +1,7 @@
-"""The frames predicted so far.
+"""The predictions of single frames on disk, one NumPy archive per frame.
 
-Predictions of single frames are kept as the network made them, one NumPy archive each:
-what a stopped command finds there it does not predict again, and all other files are
-derived from them.
+They are stored as the network made them. A command that was stopped continues after the
+stored frames, and all other files are derived from them.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from mdm_jax.files import atomic
 
 FOLDER = "network"
 _SETTINGS = "settings.json"
-# Everything else, derived from what is there; first what says that it is complete.
+# Files and folders derived from stored frames; the first says that they are complete.
 DERIVED = (
     "prediction.json",
     "depth",
     "object_motion",
     "masks",
     "points",
-    "video.mp4",
+    "video.webm",
     "picture.png",
     "trajectory_kitti.txt",
     "trajectory_tum.txt",
@@ -38,7 +37,7 @@ DERIVED = (
 
 
 def remove_derived(output: pathlib.Path):
-    """Removes what was derived from predicted frames; the frames stay."""
+    """Removes the files derived from the stored frames."""
     for path in (output / name for name in DERIVED):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -46,25 +45,25 @@ def remove_derived(output: pathlib.Path):
             path.unlink(missing_ok=True)
 
 
-class Store:
-    """The frames of one recording that are predicted.
+class FrameStore:
+    """The predicted frames of one recording.
 
     Attributes:
-        folder: that holds them.
+        folder: holds their files.
     """
 
     def __init__(
         self, output: pathlib.Path, settings: Mapping[str, Any], *, overwrite: bool
     ):
-        """Opens or makes the folder.
+        """Opens or creates the folder.
 
         Args:
             output: folder of all results.
-            settings: all that the predictions follow from.
+            settings: everything that the predictions depend on.
             overwrite: remove predictions made with other settings.
 
         Raises:
-            ValueError: there are some, and they are not to be removed.
+            ValueError: there are predictions made with other settings.
             OSError: the folder cannot be written to.
         """
         self.folder = output / FOLDER
@@ -72,17 +71,16 @@ class Store:
         settings = json.loads(json.dumps(atomic.to_json(settings)))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if path.exists():
-                differing = _differing(path, settings)
-                if differing and not overwrite:
-                    raise ValueError(
-                        f"--output={output} holds predictions made otherwise:"
-                        f" {'; '.join(differing)}. Give another --output, or"
-                        " --overwrite to remove these"
-                    )
-                if differing:
-                    remove_derived(output)
-                    shutil.rmtree(self.folder)
+            differences = _differences(path, settings) if path.exists() else []
+            if differences and not overwrite:
+                raise ValueError(
+                    f"--output={output} holds predictions made with other settings:"
+                    f" {'; '.join(differences)}. Give another --output, or --overwrite"
+                    " to replace these"
+                )
+            if differences:
+                remove_derived(output)
+                shutil.rmtree(self.folder)
             atomic.write_json(path, settings)
         except OSError as error:
             raise OSError(
@@ -91,7 +89,7 @@ class Store:
             ) from error
 
     def path(self, name: str) -> pathlib.Path:
-        """Returns where a frame is."""
+        """Returns the file of a frame."""
         return self.folder / f"{name}.npz"
 
     def has(self, name: str) -> bool:
@@ -99,20 +97,20 @@ class Store:
         return self.path(name).exists()
 
     def write(self, name: str, arrays: Mapping[str, Any]):
-        """Keeps the prediction of a frame."""
+        """Stores the prediction of a frame."""
         atomic.write_arrays(self.path(name), arrays)
 
-    def read(self, name: str, *only: str) -> dict[str, np.ndarray]:
-        """Returns a frame's arrays, or some of them: those that there are.
+    def read(self, name: str, *keys: str) -> dict[str, np.ndarray]:
+        """Returns the arrays of a frame: all, or those of the keys that it has.
 
         Raises:
             ValueError: the file is damaged.
         """
         path = self.path(name)
         try:
-            # An open file: NumPy would leave one that it cannot read open.
+            # NumPy would not close a file that it opened and cannot read.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                wanted = only or archive.files
+                wanted = keys or archive.files
                 return {key: archive[key] for key in wanted if key in archive.files}
         except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
             raise ValueError(
@@ -120,18 +118,18 @@ class Store:
             ) from error
 
 
-def _differing(path: pathlib.Path, settings: Mapping[str, Any]) -> list[str]:
+def _differences(path: pathlib.Path, settings: Mapping[str, Any]) -> list[str]:
     try:
         old = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return [f"{path} is damaged"]
     return [
-        f"{key} was {_short(old.get(key))} and is {_short(settings.get(key))}"
+        f"{key} was {_shortened(old.get(key))} and is {_shortened(settings.get(key))}"
         for key in sorted(set(old) | set(settings))
         if old.get(key) != settings.get(key)
     ]
 
 
-def _short(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) < 80 else f"{text[:77]}..."
