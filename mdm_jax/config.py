@@ -116,11 +116,10 @@ def base_config() -> ConfigDict:
     c.networks.motion_width_multiplier = 1.0
     # Initial value of the motion and pose nets' learned output scales.
     c.networks.initial_motion_scale = 0.01
-    # Depth net: its encoder, `resnet` or `efficientnet_lite0`, `_lite1`, `_lite2`, whose
-    # widths are the published ones whatever `width_multiplier` is.
+    # Depth net: its encoder, `resnet`, `efficientnet_lite0`, `_lite1`, `_lite2`, or, with
+    # the decoder of Depth Anything V2, `dinov2_vits14`, `_vitb14`, `_vitl14`.
     c.networks.encoder = "resnet"
-    # EfficientNet's norms: `affine` (the published statistics folded into factors and
-    # offsets that learn; for small batches) or `batch`.
+    # EfficientNet's norms: `affine` (statistics folded into learned factors) or `batch`.
     c.networks.encoder_norm = "affine"
     # Layers of a ResNet encoder, 18, 34 or 50.
     c.networks.encoder_depth = 18
@@ -137,6 +136,10 @@ def base_config() -> ConfigDict:
     # What does not learn: `none`, `encoder` (of the depth net), `all_but_norms` (the
     # encoder but its norms) or `all_but_head` (the depth net but its last layer).
     c.networks.freeze = "none"
+    # DINOv2: rank of the trained updates of frozen attention (LoRA), 0 for none.
+    c.networks.lora_rank = 0
+    # Largest depth of a metric Depth Anything, in metres; 0: disparity.
+    c.networks.metric_depth = 0.0
     # `depth` (Li et al. 2020: transposed convolutions, softplus depth) or `disparity`
     # (Lee et al.: repeated pixels, ELU, reflection, bounded disparity).
     c.networks.depth_decoder = "depth"

@@ -11,7 +11,14 @@ import ml_collections
 
 from mdm_jax import settings
 from mdm_jax.methods import trainable
-from mdm_jax.networks import depth_net, disparity_net, efficientnet, encoders, resnet
+from mdm_jax.networks import (
+    depth_net,
+    disparity_net,
+    dpt_head,
+    efficientnet,
+    encoders,
+    resnet,
+)
 
 Array = jax.Array
 
@@ -24,7 +31,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     """
     trainable.check(config)
     for field, allowed in {
-        "encoder": encoders.ENCODERS,
+        "encoder": (*encoders.ENCODERS, *dpt_head.SIZES),
         "encoder_norm": efficientnet.NORMS,
         "depth_decoder": ("depth", "disparity"),
         "disparity_activation": disparity_net.ACTIVATIONS,
@@ -33,10 +40,17 @@ def check(config: ml_collections.ConfigDict) -> None:
         "dtype": ("float32", "bfloat16"),
     }.items():
         settings.choice(config, f"networks.{field}", allowed)
-    if config.networks.encoder_depth not in (18, 34, 50):
+    networks = config.networks
+    if networks.lora_rank and networks.encoder not in dpt_head.SIZES:
+        raise ValueError(
+            f"config.networks.lora_rank={networks.lora_rank} is for the attention of "
+            f"{', '.join(dpt_head.SIZES)}, and config.networks.encoder is "
+            f"{networks.encoder}"
+        )
+    if networks.encoder_depth not in (18, 34, 50):
         raise ValueError(
             "config.networks.encoder_depth expects 18, 34 or 50, got "
-            f"{config.networks.encoder_depth!r}"
+            f"{networks.encoder_depth!r}"
         )
 
 
@@ -46,6 +60,13 @@ def create(networks: ml_collections.FrozenConfigDict) -> nn.Module:
     Args:
         networks: `config.networks`.
     """
+    if networks.encoder in dpt_head.SIZES:
+        return dpt_head.of_encoder(
+            networks.encoder,
+            max_depth=networks.metric_depth,
+            rank=networks.lora_rank,
+            dtype=jnp.dtype(networks.dtype),
+        )
     shared = {
         "width_multiplier": networks.width_multiplier,
         "encoder": networks.encoder,

@@ -81,14 +81,19 @@ def licence_notice(arrays: Mapping[str, np.ndarray]) -> str:
         arrays: by `official_names`.
     """
     width = arrays["pretrained.pos_embed"].shape[-1]
-    has_head = any(name.startswith("depth_head.") for name in arrays)
-    if not has_head or width not in _NON_COMMERCIAL:
+    if content(arrays) == "encoder" or width not in _NON_COMMERCIAL:
         return ""
     return (
         f"Depth Anything V2 {_NON_COMMERCIAL[width]} is licensed under CC-BY-NC-4.0, "
         "for non-commercial use only, and so is what is trained from it; Small is "
         "under Apache-2.0"
     )
+
+
+def content(arrays: Mapping[str, np.ndarray]) -> str:
+    """Returns which parts of a depth net arrays by their official names fill."""
+    has_head = any(name.startswith("depth_head.") for name in arrays)
+    return "encoder and head" if has_head else "encoder"
 
 
 def import_depth_net(
@@ -108,8 +113,7 @@ def import_depth_net(
             filled, and the message lists them.
     """
     own = pretrained.flatten(variables)
-    has_head = any(name.startswith("depth_head.") for name in arrays)
-    parts = ("encoder", "head") if has_head else ("encoder",)
+    parts = content(arrays).split(" and ")
     names = {
         path: _name(path)
         for path in own

@@ -95,24 +95,25 @@ class DPTHead(nn.Module):
             x = conv(self.features, 3, f"reduce{i}", use_bias=False)(x)
             pyramid.append(x)
 
-        fused = None
+        x = pyramid[3]
         for i in reversed(range(4)):
-            x = pyramid[i]
-            if fused is not None:
-                x = fused + _ResidualUnit(self.dtype, name=f"fuse{i}_skip")(x)
+            if i < 3:
+                skip = _ResidualUnit(self.dtype, name=f"fuse{i}_skip")(pyramid[i])
+                x = x + skip
             x = _ResidualUnit(self.dtype, name=f"fuse{i}_unit")(x)
             if i:
                 size = pyramid[i - 1].shape[1:3]
             else:
                 size = (2 * x.shape[1], 2 * x.shape[2])
             x = resampling.resize_bilinear(x, size)
-            fused = conv(self.features, 1, f"fuse{i}_out")(x)
+            x = conv(self.features, 1, f"fuse{i}_out")(x)
 
-        x = conv(self.features // 2, 3, "output1")(fused)
+        x = conv(self.features // 2, 3, "output1")(x)
         x = resampling.resize_bilinear(x, (rows * vit.PATCH, columns * vit.PATCH))
         x = nn.relu(conv(self.last_width, 3, "output2")(x))
         # Small and above zero, where it begins from nothing: a ReLU follows.
-        last = self.param("kernel", layers.scaled_normal(), (1, 1, self.last_width, 1))
+        shape = (1, 1, self.last_width, 1)
+        last = self.param("kernel", layers.scaled_normal(0.01), shape)
         bias = self.param("bias", nn.initializers.ones, (1,))
         x = x.astype(jnp.float32)
         return convolution.convolve(x, last, 1, "VALID")[..., 0] + bias[None, None]

@@ -8,6 +8,7 @@ and from which files, is kept in the run's folder as `initial_weights.json`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 from typing import Any
@@ -18,8 +19,16 @@ import numpy as np
 from absl import logging
 
 from mdm_jax.files import atomic, fingerprint
+from mdm_jax.methods import depth_nets
 from mdm_jax.methods.base import Variables
-from mdm_jax.networks import efficientnet, efficientnet_weights, pretrained
+from mdm_jax.networks import (
+    dinov2_weights,
+    dpt_head,
+    efficientnet,
+    efficientnet_weights,
+    pretrained,
+    weight_files,
+)
 from mdm_jax.train.state import TrainState
 
 RECORD = "initial_weights.json"
@@ -73,6 +82,38 @@ def apply(
     return dataclasses.replace(state, params=params, model_state=filled)
 
 
+def calibrate(
+    config: ml_collections.ConfigDict, state: TrainState, frames: jax.Array
+) -> TrainState:
+    """Returns the fresh state with the factor and offset of disparity set, if it has any.
+
+    The median depth of the frames becomes `exp(config.train.log_depth_pin)`, and zero
+    disparity 20 times that.
+
+    Args:
+        config: of the run.
+        state: at step 0, with the weights to begin with.
+        frames: `[b t h w 3]`, colours in [0, 1].
+    """
+    depth_params = state.params.get("depth_net", {})
+    if "head_factor" not in depth_params:
+        return state
+    net = depth_nets.create(config.networks)
+    raw = jax.jit(functools.partial(net.apply, method="raw"))(
+        {"params": depth_params}, frames.reshape(-1, *frames.shape[2:])
+    )
+    median = max(np.median(np.asarray(raw)).item(), 1e-6)
+    wanted = np.exp(-config.train.log_depth_pin)
+    offset = wanted / 20
+    new = {"head_factor": (wanted - offset) / median, "head_offset": offset}
+    placed = {
+        name: jax.device_put(np.float32(value), depth_params[name].sharding)
+        for name, value in new.items()
+    }
+    params = {**state.params, "depth_net": {**depth_params, **placed}}
+    return dataclasses.replace(state, params=params)
+
+
 def _path(config: ml_collections.ConfigDict) -> str:
     """Returns the file or folder that the config names."""
     encoder, init = config.networks.encoder, config.networks.init
@@ -88,7 +129,12 @@ def _path(config: ml_collections.ConfigDict) -> str:
 
 def _read(config: ml_collections.ConfigDict) -> pretrained.Arrays:
     try:
-        arrays = pretrained.read(_path(config))
+        if config.networks.encoder in dpt_head.SIZES:
+            arrays = weight_files.read(_path(config))
+            if not pretrained.is_ours(arrays):
+                arrays = dinov2_weights.official_names(arrays)
+        else:
+            arrays = pretrained.read(_path(config))
     except (ValueError, OSError) as error:
         raise ValueError(f"config.networks.init: {error}") from error
     broken = [
@@ -134,6 +180,13 @@ def _filled(
             depth_net = efficientnet_weights.import_encoder(depth_net, arrays)
             filled = _with_part(variables, "depth_net", depth_net)
             return filled, {"depth_net": "encoder"}
+        if networks.encoder in dpt_head.SIZES:
+            depth_net = dinov2_weights.import_depth_net(depth_net, arrays)
+            notice = dinov2_weights.licence_notice(arrays)
+            if notice:
+                logging.warning("%s: %s", networks.init, notice)
+            filled = _with_part(variables, "depth_net", depth_net)
+            return filled, {"depth_net": dinov2_weights.content(arrays)}
         if with_decoder:
             depth_net = pretrained.import_disparity_net(depth_net, arrays)
         else:

@@ -91,6 +91,8 @@ def train_and_evaluate(
         stack.enter_context(contextlib.closing(checkpointer))
         if config.networks.init and checkpointer.latest_step() is None:
             state = initial_weights.apply(config, state, workdir)
+            frames = batch_from_arrays(example).frames
+            state = initial_weights.calibrate(config, state, frames)
         resumed = checkpointer.restore(state, empty, iterator)
         state, metrics, seconds = resumed.state, resumed.metrics, resumed.seconds
         last = step = int(state.step)

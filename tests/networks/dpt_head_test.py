@@ -223,9 +223,9 @@ def test_depth_is_the_inverse_of_an_affine_function_of_the_output():
 
 def test_metric_depth_is_bounded_and_has_nothing_to_calibrate():
     net = _NET.clone(max_depth=80.0)
-    variables = _random(net)
+    image = jax.random.uniform(_KEY, (1, 28, 42, 3))
+    depth, variables = jax.jit(net.init_with_output)(_KEY, image)
     assert set(variables["params"]) == {"encoder", "head"}
-    depth = jax.jit(net.apply)(variables, jax.random.uniform(_KEY, (1, 28, 42, 3)))
     assert (depth > 0).all()
     assert (depth < 80).all()
 

@@ -9,7 +9,8 @@ import pytest
 import safetensors.numpy
 
 from mdm_jax import methods, presets
-from mdm_jax.networks import pretrained
+from mdm_jax.methods import depth_nets
+from mdm_jax.networks import dpt_head, pretrained, vit
 from mdm_jax.train import data, initial_weights, loop, preflight
 from mdm_jax.train import state as state_lib
 
@@ -174,3 +175,30 @@ def test_an_efficientnet_refuses_the_weights_of_a_resnet(tiny_config, weights):
     tiny_config.networks.encoder = "efficientnet_lite0"
     with pytest.raises(ValueError, match=r"240 missing: _blocks\.0"):
         initial_weights.check(tiny_config, _variables(tiny_config, seed=0))
+
+
+def test_the_median_depth_of_a_foundation_model_is_where_priors_expect_it(tiny_config):
+    net = dpt_head.DepthAnything(
+        vit.Size(16, 4, 2, (0, 1, 2, 3), 2), features=8, widths=(4, 4, 4, 4)
+    )
+    frames = jax.random.uniform(jax.random.key(0), (2, 2, 28, 42, 3))
+    params = jax.jit(net.init)(jax.random.key(1), frames[0])["params"]
+    state = state_lib.TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params={"depth_net": params},
+        model_state={},
+        opt_state={},
+    )
+    tiny_config.train.log_depth_pin = 2.5
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(depth_nets, "create", lambda _: net)
+        after = initial_weights.calibrate(tiny_config, state, frames)
+    depth = jax.jit(net.apply)(
+        {"params": after.params["depth_net"]}, frames.reshape(4, 28, 42, 3)
+    )
+    assert np.median(np.log(depth)) == pytest.approx(2.5, abs=0.05)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        after.params["depth_net"]["encoder"],
+        params["encoder"],
+    )
