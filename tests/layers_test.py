@@ -135,6 +135,14 @@ def test_imports_upwards_or_sideways_are_found(module, source):
     assert len(_violations(source, module=module)) == 1
 
 
+def test_the_diagram_of_the_layers_is_this_table():
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = text[text.index("## Layers") :]
+    diagram = section.split("```")[1].strip()
+    expected = "\n".join("  ".join(units) for units in LAYERS)
+    assert diagram == expected, f"write this diagram:\n{expected}"
+
+
 def test_training_does_not_import_optional_packages():
     # As where they are not installed, and they must not have been asked for either.
     program = """
