@@ -21,7 +21,8 @@ import dataclasses
 import pathlib
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Any
+import typing
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -29,16 +30,14 @@ from ml_collections import config_flags
 from mdm_jax import command_line
 from mdm_jax.evaluation import (
     alignment,
-    depth_comparison,
     evaluate_files,
     protocols,
     trajectory_files,
-    true_depth,
 )
 from mdm_jax.evaluation.report import page
 from mdm_jax.train import reporting, startup
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from mdm_jax.run.run import Run
 
 _PROTOCOL = flags.DEFINE_string("protocol", None, "Name of a protocol, or `list`.")
@@ -59,51 +58,28 @@ _INTRINSICS = flags.DEFINE_string(
     "intrinsics", "", "Of the --images of a drive, see config.dataset.intrinsics."
 )
 
-_PREDICTIONS = flags.DEFINE_string(
-    "predictions", None, "File or folder of depth maps or trajectories."
-)
-_TRUTH = flags.DEFINE_string("ground_truth", None, "File or folder of the truth.")
-_IMAGES = flags.DEFINE_string(
-    "images", None, "Folder of images, for a run to predict or for the report to show."
-)
-_SIZE = flags.DEFINE_list(
-    "ground_truth_size", None, "Size of the images of points: 375x1242 (or 375,1242)."
-)
-_MOVING = flags.DEFINE_list(
-    "moving_labels", None, "The labels that move; default: all but 0."
-)
-# Like those above, these are the fields of `DepthFiles` and `TrajectoryFiles`.
-_OPTIONS = (
-    flags.DEFINE_bool("pair_by_order", False, "Pair files in order, not by name."),
-    flags.DEFINE_enum(
-        "prediction_kind", "depth", depth_comparison.KINDS, "What the maps contain."
-    ),
-    flags.DEFINE_float(
-        "prediction_png_unit", 1 / 256, "Value of one step of a predicted 16-bit PNG."
-    ),
-    flags.DEFINE_string(
-        "prediction_indices", None, "NumPy file: indices of predictions with a truth."
-    ),
-    flags.DEFINE_bool(
-        "allow_pickle", False, "Read Python objects, which can run code, from NumPy."
-    ),
-    flags.DEFINE_float(
-        "ground_truth_png_unit", 1 / 256, "Metres per step of a true 16-bit PNG."
-    ),
-    flags.DEFINE_enum(
-        "ground_truth_points", None, true_depth.POINTS, "The truth is lists of points."
-    ),
-    flags.DEFINE_string(
-        "cityscapes_cameras", None, "Camera folder: the truth is Cityscapes disparity."
-    ),
-    flags.DEFINE_string("masks", None, "Label maps of moving objects."),
-    flags.DEFINE_string(
-        "times", None, "Times of true frames: a file, or a folder with SEQ/times.txt."
-    ),
-    flags.DEFINE_bool(
-        "allow_missing_frames", False, "Leave out and count frames without prediction."
-    ),
-)
+
+_KINDS = (evaluate_files.DepthFiles, evaluate_files.TrajectoryFiles)
+
+
+def _define(name: str, default: Any, text: str, choices: Any = None) -> Any:
+    """Returns the flag of an option of `DepthFiles` or `TrajectoryFiles`."""
+    if choices:
+        return flags.DEFINE_enum(name, default, choices, text)
+    if default == ():
+        return flags.DEFINE_list(name, [], text)
+    define: Any = {bool: flags.DEFINE_bool, float: flags.DEFINE_float}
+    return define.get(type(default), flags.DEFINE_string)(name, default, text)
+
+
+_OPTIONS = {
+    name: _define(name, getattr(kind, name), *hint.__metadata__)
+    for name, (kind, hint) in {
+        name: (kind, hint)
+        for kind in _KINDS
+        for name, hint in typing.get_type_hints(kind, include_extras=True).items()
+    }.items()
+}
 
 _SCALING = flags.DEFINE_enum(
     "scaling", None, protocols.SCALINGS, "Changes the protocol's scaling."
@@ -121,11 +97,10 @@ def evaluate(protocol: protocols.Protocol) -> page.Report:
         OSError: a file cannot be read or written.
     """
     if _WORKDIR.value is None:
-        files = _files(protocol, _required(_PREDICTIONS), _required(_TRUTH))
-        return evaluate_files.report_files(protocol, files)
+        return evaluate_files.report_files(protocol, _files(protocol))
     from mdm_jax.run import evaluate_run
 
-    if _PREDICTIONS.value is not None:
+    if _OPTIONS["predictions"].value is not None:
         raise ValueError("--workdir or --predictions: only one can be evaluated")
     run = evaluate_run.open_run(
         _WORKDIR.value,
@@ -136,11 +111,11 @@ def evaluate(protocol: protocols.Protocol) -> page.Report:
     )
     if isinstance(protocol, protocols.OdometryProtocol):
         return _evaluate_trajectories(run, protocol)
-    if not (_IMAGES.value or _TRUTH.value):
+    if not (_OPTIONS["images"].value or _OPTIONS["ground_truth"].value):
         return evaluate_run.report_drives(run, protocol)
     return evaluate_files.report_files(
         protocol,
-        _files(protocol, None, _required(_TRUTH)),
+        _files(protocol),
         predict=lambda images: evaluate_run.depth_of_images(run, images, protocol),
     )
 
@@ -154,11 +129,11 @@ def _evaluate_trajectories(
         predicted, truth = evaluate_run.write_trajectories(
             run,
             pathlib.Path(folder),
-            images=_IMAGES.value,
+            images=_OPTIONS["images"].value,
             intrinsics=_INTRINSICS.value,
-            truth=_TRUTH.value,
+            truth=_OPTIONS["ground_truth"].value,
         )
-        files = _files(protocol, predicted, truth)
+        files = _files(protocol, predictions=predicted, ground_truth=truth)
         report = evaluate_files.report_files(protocol, files)
         if _OUTPUT.value is not None:
             saved = pathlib.Path(_OUTPUT.value, "trajectories")
@@ -166,36 +141,22 @@ def _evaluate_trajectories(
     return report
 
 
-def _files(protocol: protocols.Protocol, predictions: Any, truth: Any) -> Any:
+def _files(protocol: protocols.Protocol, **changed: Any) -> Any:
     """Returns the files that the flags name, of the kind that the protocol measures."""
-    options: dict[str, Any] = {
-        **{flag.name: flag.value for flag in _OPTIONS},
-        "predictions": predictions,
-        "ground_truth": truth,
-        "images": _IMAGES.value,
-        "ground_truth_size": _integers(_SIZE, 2),
-        "moving_labels": _integers(_MOVING),
-    }
-    is_depth = isinstance(protocol, protocols.DepthProtocol)
-    kind = evaluate_files.DepthFiles if is_depth else evaluate_files.TrajectoryFiles
-    return kind(**{f.name: options[f.name] for f in dataclasses.fields(kind)})
+    kind = _KINDS[0 if isinstance(protocol, protocols.DepthProtocol) else 1]
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        flag = _OPTIONS[field.name]
+        values[field.name] = _integers(flag) if field.default == () else flag.value
+    return kind(**values | changed)
 
 
-def _required(flag: flags.FlagHolder) -> str:
-    if flag.value is None:
-        help_text = flag._flagvalues[flag.name].help
-        raise ValueError(f"--{flag.name} is missing: {help_text}")
-    return flag.value
-
-
-def _integers(flag: flags.FlagHolder, count: int | None = None) -> Any:
-    if flag.value is None:
-        return None
+def _integers(flag: flags.FlagHolder) -> tuple[int, ...]:
     words = [part for value in flag.value for part in value.split("x")]
-    if not all(map(str.isdigit, words)) or len(words) != (count or len(words)):
+    if not all(map(str.isdigit, words)):
+        got = ",".join(flag.value)
         raise ValueError(
-            f"--{flag.name} expects {count or 'some'} integers separated by commas, got"
-            f" {','.join(words)!r}"
+            f"--{flag.name} expects integers, such as 375x1242, got {got!r}"
         )
     return tuple(map(int, words))
 
@@ -227,7 +188,7 @@ def main(argv: list[str]):
         _print_protocols()
         return
     try:
-        protocol = _changed(protocols.get(_required(_PROTOCOL)))
+        protocol = _changed(protocols.get(_PROTOCOL.value or ""))
         report = evaluate(protocol)
         for title, table in report.tables.items():
             text = reporting.format_table(f"{protocol.name}: {title.lower()}", table)

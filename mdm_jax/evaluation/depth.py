@@ -43,11 +43,7 @@ class Inputs:
     moving_labels: Sequence[int] = ()
 
     def compared(self, protocol: DepthProtocol, index: int) -> Compared:
-        """Returns the maps that the protocol compares for an image.
-
-        Raises:
-            ValueError: see `depth_comparison.compared`.
-        """
+        """Returns what the protocol compares of an image, see `depth_comparison`."""
         moving = None
         if self.labels is not None:
             labels = self.labels.read(index)
@@ -67,10 +63,8 @@ class Inputs:
 def evaluate(protocol: DepthProtocol, inputs: Inputs) -> DepthEvaluation:
     """Returns the evaluation of all images, read one at a time.
 
-    A protocol with global scaling reads them twice.
-
-    Raises:
-        ValueError: see `depth_comparison.compared`.
+    A protocol with global scaling reads them twice. Errors are those of
+    `depth_comparison.compared`.
     """
     evaluation = begin(protocol, inputs)
     for index in progress(len(inputs.truth)):
@@ -127,10 +121,7 @@ class DepthEvaluation:
 
         Args:
             protocol: how to measure.
-            scale: the factor of all images, for a protocol with global scaling.
-
-        Raises:
-            ValueError: the protocol scales globally and the scale is missing.
+            scale: the factor of all images, needed for global scaling only.
         """
         if protocol.scaling == "global" and scale is None:
             raise ValueError("a protocol with global scaling needs the scale")

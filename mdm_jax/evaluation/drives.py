@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import ml_collections
 import numpy as np
@@ -75,9 +76,7 @@ def measure(
     protocol: DepthProtocol,
     predicted: PredictedPairs,
     evaluation: ml_collections.ConfigDict,
-    *,
-    baselines: Mapping[str, np.ndarray] | None = None,
-    learned_intrinsics: bool = False,
+    **options: Any,
 ) -> DriveMetrics:
     """Returns all metrics of predicted pairs.
 
@@ -85,19 +84,12 @@ def measure(
         protocol: for depth.
         predicted: pairs of recordings with depth.
         evaluation: `config.evaluation`, for the other metrics.
-        baselines: image-independent depth maps by name, measured as well.
-        learned_intrinsics: whether the method learns intrinsics.
+        **options: `baselines` and `learned_intrinsics` of `measures`.
 
     Raises:
         ValueError: see `depth_comparison.compared`.
     """
-    chosen = measures(
-        predicted.recordings,
-        evaluation,
-        baselines=baselines,
-        learned_intrinsics=learned_intrinsics,
-        detailed=True,
-    )
+    chosen = measures(predicted.recordings, evaluation, detailed=True, **options)
     inputs = depth_inputs(predicted)
     by_protocol = depth.begin(protocol, inputs)
     for index in depth.progress(len(predicted)):
@@ -106,12 +98,8 @@ def measure(
             item.add(predicted[index])
     # The protocol decides how depth is measured.
     metrics = results(chosen) | by_protocol.result()
-    by_threshold = [
-        row
-        for item in chosen
-        if isinstance(item, scene_motion.Segmentation)
-        for row in item.by_threshold()
-    ]
+    found = [item for item in chosen if isinstance(item, scene_motion.Segmentation)]
+    by_threshold = found[0].by_threshold() if found else []
     return DriveMetrics(metrics, by_protocol, by_threshold)
 
 

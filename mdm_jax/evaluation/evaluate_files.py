@@ -10,71 +10,78 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from mdm_jax.evaluation import depth, map_files, odometry, protocols, true_depth
+from mdm_jax.evaluation import (
+    depth,
+    depth_comparison,
+    map_files,
+    odometry,
+    protocols,
+    true_depth,
+)
 from mdm_jax.evaluation.map_files import Maps
 from mdm_jax.evaluation.report import caveats, page, sections, tables
 
 Path = str | os.PathLike[str]
 
 
+# In these classes, annotations hold the help of the command's flags and their choices.
+
+
 @dataclasses.dataclass(frozen=True)
 class DepthFiles:
-    """Files with depth maps, and how to read them.
+    """Files with depth maps, and how to read them."""
 
-    Attributes:
-        predictions: file or folder of depth maps; None if a run predicts the images.
-        ground_truth: file or folder of the truth.
-        images: folder of images, shown in the report or predicted by a run.
-        masks: file or folder of label maps of moving objects.
-        pair_by_order: pair files in order instead of by name.
-        prediction_kind: `depth` or `disparity`.
-        prediction_png_unit: value of one step of a predicted 16-bit PNG.
-        prediction_indices: NumPy file with the indices of the predictions that belong
-            to the true maps.
-        allow_pickle: read Python objects, which can run code, from NumPy files.
-        ground_truth_png_unit: metres per step of a true 16-bit PNG.
-        ground_truth_points: column order if the truth is lists of points, one of
-            `true_depth.POINTS`.
-        ground_truth_size: (height, width) of the images that points belong to.
-        cityscapes_cameras: camera folder if the truth is Cityscapes disparity.
-        moving_labels: the labels that move; None for all but 0.
-    """
-
-    predictions: Path | None
-    ground_truth: Path
-    images: Path | None = None
-    masks: Path | None = None
-    pair_by_order: bool = False
-    prediction_kind: str = "depth"
-    prediction_png_unit: float = 1 / 256
-    prediction_indices: Path | None = None
-    allow_pickle: bool = False
-    ground_truth_png_unit: float = 1 / 256
-    ground_truth_points: str | None = None
-    ground_truth_size: Sequence[int] | None = None
-    cityscapes_cameras: Path | None = None
-    moving_labels: Sequence[int] | None = None
+    predictions: Annotated[Path | None, "File or folder of predictions."] = None
+    ground_truth: Annotated[Path | None, "File or folder of the truth."] = None
+    images: Annotated[
+        Path | None, "Folder of images, for a run to predict or the report to show."
+    ] = None
+    masks: Annotated[Path | None, "File or folder of label maps of objects."] = None
+    moving_labels: Annotated[
+        Sequence[int], "Labels that move; default: all but 0."
+    ] = ()
+    pair_by_order: Annotated[bool, "Pair files in order instead of by name."] = False
+    prediction_kind: Annotated[
+        str, "What predicted maps contain.", depth_comparison.KINDS
+    ] = "depth"
+    prediction_png_unit: Annotated[
+        float, "Value of one step of a predicted 16-bit PNG."
+    ] = 1 / 256
+    prediction_indices: Annotated[
+        Path | None, "NumPy file with the indices of the predictions that have a truth."
+    ] = None
+    allow_pickle: Annotated[
+        bool, "Read Python objects, which can run code, from NumPy files."
+    ] = False
+    ground_truth_png_unit: Annotated[float, "Metres per step of a true 16-bit PNG."] = (
+        1 / 256
+    )
+    ground_truth_points: Annotated[
+        str | None, "Column order if the truth is lists of points.", true_depth.POINTS
+    ] = None
+    ground_truth_size: Annotated[
+        Sequence[int], "Height and width of the images of points: 375x1242."
+    ] = ()
+    cityscapes_cameras: Annotated[
+        Path | None, "Camera folder if the truth is Cityscapes disparity."
+    ] = None
 
     def open(
         self, predict: Callable[[Maps], Maps] | None = None
     ) -> tuple[depth.Inputs, Maps | None]:
         """Returns the maps to compare and the images, in the order of the truth.
 
-        Args:
-            predict: returns the depth of images, in place of predictions in files.
-
-        Raises:
-            ValueError: files are missing, damaged or do not match; names the first.
+        The predictions are those in files or, if given, `predict` of the images.
         """
         truth = true_depth.open_truth(
-            self.ground_truth,
+            _given(self.ground_truth, "ground_truth"),
             png_unit=self.ground_truth_png_unit,
             points=self.ground_truth_points,
-            size=self.ground_truth_size,
+            size=self.ground_truth_size or None,
             cameras=self.cityscapes_cameras,
             allow_pickle=self.allow_pickle,
         )
@@ -90,16 +97,12 @@ class DepthFiles:
             kind, predictions = "depth", predict(images)
         else:
             raise ValueError("--ground_truth for a run needs --images to predict")
-        inputs = depth.Inputs(
-            truth, predictions, kind, labels, self.moving_labels or ()
-        )
+        inputs = depth.Inputs(truth, predictions, kind, labels, self.moving_labels)
         return inputs, images
 
     def _predictions(self, truth: Maps) -> Maps:
-        if self.predictions is None:
-            raise ValueError("the file or folder of predictions is missing")
         maps = map_files.open_maps(
-            self.predictions,
+            _given(self.predictions, "predictions"),
             png_unit=self.prediction_png_unit,
             allow_pickle=self.allow_pickle,
         )
@@ -114,19 +117,22 @@ class DepthFiles:
 
 @dataclasses.dataclass(frozen=True)
 class TrajectoryFiles:
-    """Files with trajectories.
+    """Files with trajectories."""
 
-    Attributes:
-        predictions: trajectory file, or folder of them.
-        ground_truth: file or folder of the truth.
-        times: times of the true frames: a file, or a folder with `SEQ/times.txt`.
-        allow_missing_frames: leave out and count frames without prediction.
-    """
+    predictions: Annotated[Path | None, "File or folder of predictions."] = None
+    ground_truth: Annotated[Path | None, "File or folder of the truth."] = None
+    times: Annotated[
+        Path | None, "Times of the true frames: a file, or a folder with SEQ/times.txt."
+    ] = None
+    allow_missing_frames: Annotated[
+        bool, "Leave out and count frames without prediction."
+    ] = False
 
-    predictions: Path
-    ground_truth: Path
-    times: Path | None = None
-    allow_missing_frames: bool = False
+
+def _given(path: Path | None, name: str) -> Path:
+    if path is None:
+        raise ValueError(f"{name} is missing: give a file or folder")
+    return path
 
 
 def evaluate_files(
@@ -173,27 +179,20 @@ def report_files(
     *,
     predict: Callable[[Maps], Maps] | None = None,
 ) -> page.Report:
-    """Returns what a protocol finds for files.
+    """Returns what a protocol finds for files; errors are those of `evaluate_files`.
 
     Args:
         protocol: how to measure.
         files: of the kind that the protocol measures.
         predict: see `DepthFiles.open`.
-
-    Raises:
-        ValueError: see `evaluate_files`.
     """
-    if isinstance(protocol, protocols.DepthProtocol):
-        assert isinstance(files, DepthFiles)
+    if isinstance(files, DepthFiles):
         return _report_depth(protocol, files, predict)
-    assert isinstance(files, TrajectoryFiles)
     return _report_trajectories(protocol, files)
 
 
 def _report_depth(
-    protocol: protocols.DepthProtocol,
-    files: DepthFiles,
-    predict: Callable[[Maps], Maps] | None,
+    protocol: Any, files: DepthFiles, predict: Callable[[Maps], Maps] | None
 ) -> page.Report:
     inputs, images = files.open(predict)
     evaluation = depth.evaluate(protocol, inputs)
@@ -208,13 +207,11 @@ def _report_depth(
     )
 
 
-def _report_trajectories(
-    protocol: protocols.OdometryProtocol, files: TrajectoryFiles
-) -> page.Report:
+def _report_trajectories(protocol: Any, files: TrajectoryFiles) -> page.Report:
     measured, unpredicted = odometry.evaluate(
         protocol,
-        files.predictions,
-        files.ground_truth,
+        _given(files.predictions, "predictions"),
+        _given(files.ground_truth, "ground_truth"),
         times=files.times,
         allow_missing=files.allow_missing_frames,
     )

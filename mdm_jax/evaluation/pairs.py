@@ -26,14 +26,7 @@ Predict = Callable[[Mapping[str, np.ndarray]], Mapping[str, jax.Array]]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FramePair:
-    """A predicted pair of frames.
-
-    Attributes:
-        recording: that the frames belong to.
-        index: of the target frame.
-        source_index: of the source frame.
-        prediction: the maps of `methods.inference.make_predict` for this pair.
-    """
+    """A target and a source frame of a recording, with the maps predicted for them."""
 
     recording: Recording
     index: int
@@ -46,24 +39,12 @@ class FramePair:
         return f"{self.recording.name}, frame {self.index}"
 
     def true_depth(self) -> np.ndarray:
-        """Returns `[h w]`, metres, 0 where unknown.
-
-        Raises:
-            ValueError: the recording has no depth.
-        """
-        if self.recording.depth is None:
-            raise ValueError(f"recording {self.recording.name!r} has no true depth")
-        return np.asarray(self.recording.depth[self.index])
+        """Returns `[h w]`, metres, 0 where unknown."""
+        return np.asarray(_known(self.recording, "depth")[self.index])
 
     def labels(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the instance labels `[h w]` of target and source; 0 is background.
-
-        Raises:
-            ValueError: the recording has no labels.
-        """
-        labels = self.recording.instance_labels
-        if labels is None:
-            raise ValueError(f"recording {self.recording.name!r} has no labels")
+        """Returns the instance labels `[h w]` of target and source; 0 is background."""
+        labels = _known(self.recording, "instance_labels")
         return np.asarray(labels[self.index]), np.asarray(labels[self.source_index])
 
     def valid_depth(self, evaluation: ml_collections.ConfigDict) -> np.ndarray:
@@ -80,10 +61,6 @@ class FramePair:
             self.recording, self.index, self.source_index
         )
 
-    def knows_object_motion(self) -> bool:
-        """Returns whether the true motion of every object is known."""
-        return knows_object_motion(self.recording)
-
     # Several measures use these two, and computing them takes longer than predicting.
 
     @functools.cached_property
@@ -99,14 +76,9 @@ class FramePair:
 
 def knows_object_motion(recording: Recording) -> bool:
     """Returns whether the true motion of every object of a recording is known."""
-    needed = (
-        recording.depth,
-        recording.intrinsics,
-        recording.world_from_camera,
-        recording.instance_labels,
-        recording.world_from_object,
-    )
-    return all(value is not None for value in needed)
+    needed = ("depth", "intrinsics", "world_from_camera", "instance_labels")
+    fields = (*needed, "world_from_object")
+    return all(getattr(recording, field) is not None for field in fields)
 
 
 def frame_pairs(
@@ -210,6 +182,13 @@ class PredictedPairs:
             )
             for row, (r, i) in enumerate(batch)
         ]
+
+
+def _known(recording: Recording, field: str) -> np.ndarray:
+    value = getattr(recording, field)
+    if value is None:
+        raise ValueError(f"recording {recording.name!r} has no {field}")
+    return value
 
 
 def _intrinsics(recording: Recording) -> np.ndarray:

@@ -22,13 +22,9 @@ MAX_TIME_DIFFERENCE = 0.01
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Matched:
-    """A predicted trajectory with the true one.
+    """The true poses of a sequence, and the predicted poses of some of its `frames`.
 
-    Attributes:
-        name: of the sequence.
-        true: poses of all frames.
-        predicted: poses of the predicted frames.
-        frames: numbers of the predicted frames, counted from 0, ascending.
+    Frames are counted from 0 and ascend.
     """
 
     name: str

@@ -13,7 +13,12 @@ from jax.sharding import Mesh
 
 from mdm_jax.evaluation import baselines, drives
 from mdm_jax.evaluation.measures import depth_metrics as depth_lib
-from mdm_jax.evaluation.pairs import FramePair, PredictedPairs, frame_pairs
+from mdm_jax.evaluation.pairs import (
+    FramePair,
+    PredictedPairs,
+    frame_pairs,
+    knows_object_motion,
+)
 from mdm_jax.evaluation.report import tables
 from mdm_jax.files import atomic
 from mdm_jax.methods import inference
@@ -128,7 +133,7 @@ def panel_row(pair: FramePair, evaluation: ml_collections.ConfigDict) -> panel.R
         valid = pair.valid_depth(evaluation)
         if valid.any():
             scale = depth_lib.median_scale(true_depth, prediction["depth"], valid)
-    if pair.knows_object_motion():
+    if knows_object_motion(pair.recording):
         true_motion = pair.true_motion.residual_translation
     error = np.abs(prediction["warped"] - frame / 255.0).mean(axis=-1)
     return {

@@ -89,20 +89,19 @@ def depth_metrics(
 
     Args:
         truth: metres.
-        prediction: metres, scaled; clipped here to the depth range.
+        prediction: metres, scaled; clipped here to `min_depth` and `max_depth`.
         valid: the pixels compared; at least one.
-        min_depth: lower limit of clipping, metres.
-        max_depth: upper limit of clipping, metres.
+        min_depth: metres.
+        max_depth: metres.
     """
     g = truth[valid].astype(np.float64)
     p = np.clip(prediction[valid].astype(np.float64), min_depth, max_depth)
     ratio = np.maximum(g / p, p / g)
-    return {
-        "abs_rel": float(np.mean(np.abs(g - p) / g)),
-        "sq_rel": float(np.mean((g - p) ** 2 / g)),
-        "rmse": float(np.sqrt(np.mean((g - p) ** 2))),
-        "rmse_log": float(np.sqrt(np.mean((np.log(g) - np.log(p)) ** 2))),
-        "a1": float(np.mean(ratio < 1.25)),
-        "a2": float(np.mean(ratio < 1.25**2)),
-        "a3": float(np.mean(ratio < 1.25**3)),
-    }
+    values = (
+        np.mean(np.abs(g - p) / g),
+        np.mean((g - p) ** 2 / g),
+        np.sqrt(np.mean((g - p) ** 2)),
+        np.sqrt(np.mean((np.log(g) - np.log(p)) ** 2)),
+        *(np.mean(ratio < 1.25**power) for power in (1, 2, 3)),
+    )
+    return dict(zip(NAMES, map(float, values), strict=True))

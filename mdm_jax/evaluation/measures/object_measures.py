@@ -11,7 +11,7 @@ import numpy as np
 
 from mdm_jax.evaluation.measures import depth_metrics as depth_lib
 from mdm_jax.evaluation.measures import motion_metrics, pair_measures
-from mdm_jax.evaluation.pairs import FramePair
+from mdm_jax.evaluation.pairs import FramePair, knows_object_motion
 
 # An object drives at the camera's speed if its points move, relative to the camera, by
 # less than this share of the camera's step.
@@ -60,7 +60,7 @@ class Objects(pair_measures.Measure):
 
     def add(self, pair: FramePair):
         """Adds the objects of a pair; if their motion is unknown, there are none."""
-        if not pair.knows_object_motion():
+        if not knows_object_motion(pair.recording):
             return
         valid = pair.valid_depth(self._evaluation)
         if not valid.any():

@@ -95,8 +95,8 @@ class SegmentErrors:
     Attributes:
         first: number of the first frame.
         length: nominal length, metres.
-        translation: error divided by the length, metres per metre.
-        rotation: error divided by the length, radians per metre.
+        translation: metres per metre.
+        rotation: radians per metre.
     """
 
     first: Int[np.ndarray, " m"]

@@ -15,7 +15,7 @@ import numpy as np
 
 from mdm_jax.evaluation.measures import depth_metrics as depth_lib
 from mdm_jax.evaluation.measures import motion_metrics
-from mdm_jax.evaluation.pairs import FramePair
+from mdm_jax.evaluation.pairs import FramePair, knows_object_motion
 
 _PARTS = ("depth", "moving", "static", "instances", "background")
 
@@ -111,7 +111,7 @@ class Depth(Measure):
     def _parts(self, pair: FramePair) -> dict[str, np.ndarray]:
         """Returns the valid pixels of the whole image and of its parts."""
         valid = pair.valid_depth(self._evaluation)
-        if pair.knows_object_motion():
+        if knows_object_motion(pair.recording):
             known = valid & pair.true_motion.known
             return {
                 "depth": valid,

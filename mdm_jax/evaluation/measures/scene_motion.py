@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mdm_jax.evaluation.measures import depth_metrics, motion_metrics, pair_measures
-from mdm_jax.evaluation.pairs import FramePair
+from mdm_jax.evaluation.pairs import FramePair, knows_object_motion
 from mdm_jax.recording import arrays as recording_lib
 
 # Lengths of residual motion that count as moving, as shares of the camera's mean step.
@@ -53,7 +53,7 @@ class Segmentation(pair_measures.Measure):
 
     def add(self, pair: FramePair):
         """Adds a pair; one of unknown object motion does not count."""
-        if not pair.knows_object_motion():
+        if not knows_object_motion(pair.recording):
             return
         # An object that is absent from the source frame counts as neither.
         known = pair.valid_depth(self._evaluation) & pair.true_motion.known
@@ -120,7 +120,7 @@ class Flow(pair_measures.Measure):
 
     def add(self, pair: FramePair):
         """Adds a pair; one without a pixel of known motion does not count."""
-        if not pair.knows_object_motion():
+        if not knows_object_motion(pair.recording):
             return
         recording, prediction = pair.recording, pair.prediction
         valid = pair.valid_depth(self._evaluation) & pair.true_motion.known
