@@ -62,24 +62,29 @@ _INTRINSICS = flags.DEFINE_string(
 _KINDS = (evaluate_files.DepthFiles, evaluate_files.TrajectoryFiles)
 
 
-def _define(name: str, default: Any, text: str, choices: Any = None) -> Any:
-    """Returns the flag of an option of `DepthFiles` or `TrajectoryFiles`."""
+def _define_options() -> dict[str, Any]:
+    """Returns a flag for each field of `_KINDS`, by name."""
+    options: dict[str, Any] = {}
+    for kind in _KINDS:
+        hints = typing.get_type_hints(kind, include_extras=True)
+        for field in dataclasses.fields(kind):
+            if field.name not in options:
+                help_and_choices = hints[field.name].__metadata__
+                options[field.name] = _define(field, *help_and_choices)
+    return options
+
+
+def _define(field: dataclasses.Field, text: str, choices: Any = None) -> Any:
     if choices:
-        return flags.DEFINE_enum(name, default, choices, text)
-    if default == ():
-        return flags.DEFINE_list(name, [], text)
+        return flags.DEFINE_enum(field.name, field.default, choices, text)
+    if field.default == ():
+        return flags.DEFINE_list(field.name, [], text)
     define: Any = {bool: flags.DEFINE_bool, float: flags.DEFINE_float}
-    return define.get(type(default), flags.DEFINE_string)(name, default, text)
+    define = define.get(type(field.default), flags.DEFINE_string)
+    return define(field.name, field.default, text)
 
 
-_OPTIONS = {
-    name: _define(name, getattr(kind, name), *hint.__metadata__)
-    for name, (kind, hint) in {
-        name: (kind, hint)
-        for kind in _KINDS
-        for name, hint in typing.get_type_hints(kind, include_extras=True).items()
-    }.items()
-}
+_OPTIONS = _define_options()
 
 _SCALING = flags.DEFINE_enum(
     "scaling", None, protocols.SCALINGS, "Changes the protocol's scaling."
