@@ -1,12 +1,10 @@
-"""The net for the camera's motion that a config names, shown the background alone.
+"""The egomotion net of method B, which sees the background only.
 
-Lee et al. 2019, eq. 6. Objects would pull at the camera's motion, so what is an object
-in either frame is masked out of both.
+Lee et al. 2019, eq. 6. Moving objects would bias the egomotion, so the pixels of objects
+in either frame are masked out of both.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -16,6 +14,7 @@ import ml_collections
 from mdm_jax.geometry import pose as pose_lib
 from mdm_jax.methods import frame_pairs
 from mdm_jax.networks import correlation_net, pose_net
+from mdm_jax.networks.motion_net import FramePairs, MotionNet
 from mdm_jax.structs import Batch, Pose
 
 Array = jax.Array
@@ -39,13 +38,14 @@ def create(kind: str, networks: ml_collections.FrozenConfigDict) -> nn.Module:
             radius=tuple(networks.correlation_radius),
             residual_motion=False,
             stop_depth_gradient=True,
+            both_directions=True,
             **shared,
         )
     return pose_net.PoseNet(form=kind, norm=networks.norm, **shared)
 
 
 def egomotion(
-    net: Any,
+    net: MotionNet,
     batch: Batch,
     depth: Array,
     labels: Array | None,
@@ -55,10 +55,10 @@ def egomotion(
     """Returns E `[b n ...]`, `source_from_target` of every directed pair of frames.
 
     Args:
-        net: of `create`, bound to its parameters.
+        net: the module of `create`, bound to its parameters.
         batch: frames and intrinsics.
-        depth: `[b t h w]`, for a net that takes it.
-        labels: `[b t h w]`, 0 for background; None where all is.
+        depth: `[b t h w]`.
+        labels: `[b t h w]`, 0 for background; None if every pixel is background.
         train: whether the net is trained.
     """
     target, source = frame_pairs.of_clip(batch.frames.shape[1])
@@ -74,18 +74,16 @@ def egomotion(
     )
     # E(M^0_t M^0_r I_t, M^0_t M^0_r I_r)
     seen = background_t & background_r
-    if isinstance(net, correlation_net.CorrelationMotionNet):
-        # Masked pixels are grey, 0 after centring, as in the pose nets.
-        output = net(
-            jnp.where(seen[..., None], image_t, 0.5),
-            depth_t,
-            jnp.where(seen[..., None], image_r, 0.5),
-            depth_r,
-            jnp.repeat(batch.intrinsics, num_pairs, axis=0),
-            both_directions=True,
-        )
-    else:
-        output = net(image_t, image_r, seen, seen, train=train)
+    pairs = FramePairs(
+        image_t,
+        image_r,
+        depth_t,
+        depth_r,
+        jnp.repeat(batch.intrinsics, num_pairs, axis=0),
+        mask_a=seen,
+        mask_b=seen,
+    )
+    output = net(pairs, train=train)
     return pose_lib.from_euler(
         output.angles.reshape(num_clips, num_pairs, 3),
         output.translation.reshape(num_clips, num_pairs, 3),

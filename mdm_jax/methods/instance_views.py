@@ -1,17 +1,18 @@
-"""The source frame as the target camera sees it: without camera motion, and rebuilt.
+"""The source frame as the target camera sees it: with the egomotion undone, or rebuilt.
 
 Notation: E is the camera's `source_from_target` and P an object's motion between the two
-frames in the target camera's frame, as in `structs.Objects`. A point X that the target
-shows of an object is at `P X` when the source is taken, and at `E P X` in the source
-camera's frame. So the *stabilized* view, the source warped by `E^-1`, shows an object
-moved by P alone; and P acts first, E after it.
+frames in the target camera's frame, as in `structs.Objects`. A point X of an object in
+the target is at `P X` when the source is taken, and at `E P X` in the source camera's
+frame. So the *stabilized* view, the source warped by `E^-1`, shows an object moved by P
+alone.
 
-Everything here takes one image; callers `jax.vmap` over directed pairs.
+Functions take one image, except `of_prediction`; callers `jax.vmap` over directed pairs.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import flax.struct
 import jax
@@ -24,18 +25,19 @@ from mdm_jax.structs import Batch, Motion, Pose, Prediction, Warped
 
 Array = jax.Array
 
-# Weight of valid neighbours below which a sample of a partly valid image is a hole.
+# A sample of a partly valid image whose valid neighbours weigh less than this is a hole.
 _LEAST_WEIGHT = 1e-3
 
 
 @flax.struct.dataclass
 class View:
-    """The target rebuilt from the source, with what its depth says.
+    """The target rebuilt from the source, with the depths to compare.
 
     Attributes:
-        image: `[h w 3]`, finite; anything where not `valid`.
-        sampled_depth: `[h w]`, of the source where the pixel lands; 0 where unknown.
-        computed_depth: `[h w]`, of the pixel's moved point, in the same frame.
+        image: `[h w 3]`, finite; arbitrary where not `valid`.
+        sampled_depth: `[h w]`, D^s, the source's depth where the moved point projects; 0
+            where unknown.
+        computed_depth: `[h w]`, D^c, depth of the moved point, in the same frame.
         valid: bool `[h w]`.
     """
 
@@ -45,10 +47,22 @@ class View:
     valid: Array
 
 
+class Seen(NamedTuple):
+    """What is known of one frame.
+
+    Attributes:
+        image: `[h w 3]`.
+        depth: `[h w]`.
+        labels: `[h w]`, instance labels.
+    """
+
+    image: Array
+    depth: Array
+    labels: Array
+
+
 def stabilize(
-    source_image: Array,
-    source_depth: Array,
-    source_labels: Array,
+    source: Seen,
     target_depth: Array,
     egomotion: Pose,
     intrinsics: Array,
@@ -61,13 +75,11 @@ def stabilize(
     """Returns the source with the camera's motion undone, and the labels it shows.
 
     Nothing here carries a gradient (Lee et al. 2019, eqs. 7 to 9). The forward warp
-    uses the inverse of the very E that moves the background, not the net's answer for
-    the opposite direction: only then is `E P` exactly where an object's points go.
+    uses the inverse of the E that moves the background, not the net's answer for the
+    opposite direction: only then does `E P` map an object's points exactly.
 
     Args:
-        source_image: `[h w 3]`.
-        source_depth: `[h w]`.
-        source_labels: `[h w]`.
+        source: the source frame.
         target_depth: `[h w]`.
         egomotion: E.
         intrinsics: `[3 3]`.
@@ -78,16 +90,16 @@ def stabilize(
         refine: of the forward warp.
 
     Returns:
-        The view, its depth in the target camera's frame, and the labels `[h w 4]` of
-        which each pixel shows a part.
+        The view, with depth in the target camera's frame, and the labels `[h w 4]` of
+        the source pixels that each pixel interpolates.
     """
     source_depth, target_depth, egomotion = jax.lax.stop_gradient(
-        (source_depth, target_depth, egomotion)
+        (source.depth, target_depth, egomotion)
     )
     target_from_source = pose.inverse(egomotion)
     if projection == "forward":
         view = warp.forward_warp(
-            source_image,
+            source.image,
             source_depth,
             target_from_source,
             intrinsics,
@@ -97,12 +109,12 @@ def stabilize(
         )
     else:
         motion = motion_lib.ego_only(egomotion, _size(target_depth))
-        view = warp.inverse_warp(source_image, target_depth, motion, intrinsics)
+        view = warp.inverse_warp(source.image, target_depth, motion, intrinsics)
         points = _unproject_at(source_depth, view.pixels, intrinsics)
-        # What is warped inversely lies on the target's rays only in a world at rest.
+        # An inversely warped point lies on the target's ray only if it does not move.
         depth = pose.transform(target_from_source, points)[..., 2]
         view = dataclasses.replace(view, depth=depth, valid=view.valid & (depth > 0))
-    labels = label_maps.read(source_labels[..., None], view.pixels)
+    labels = label_maps.read(source.labels[..., None], view.pixels)
     labels = jnp.where(view.valid[..., None], labels, 0)
     return jax.lax.stop_gradient((view, labels))
 
@@ -114,9 +126,11 @@ def of_background(
     egomotion: Pose,
     intrinsics: Array,
 ) -> View:
-    """Returns the view of a world at rest: all moves by E (eq. 11)."""
+    """Returns the view of a static scene: every point moves by E (eq. 11)."""
     motion = motion_lib.ego_only(egomotion, _size(target_depth))
-    return _inverse_view(source_image, source_depth, target_depth, motion, intrinsics)
+    return _inverse_view(source_image, source_depth, target_depth, motion, intrinsics)[
+        0
+    ]
 
 
 def of_objects(
@@ -129,13 +143,13 @@ def of_objects(
 ) -> View:
     """Returns the view of objects: the stabilized view, moved by P (eqs. 12 to 17).
 
-    Around holes it is interpolated among the neighbours that are none.
+    Next to holes, only the neighbours that are not holes are interpolated.
 
     Args:
         view: of `stabilize`; without gradient.
         view_labels: `[h w 4]`, of `stabilize`.
-        target_labels: `[h w]`, 0 for what is no object. A pixel is valid where it lands
-            on the same object.
+        target_labels: `[h w]`, 0 for background. A pixel is valid where its moved point
+            projects onto the same object.
         target_depth: `[h w]`.
         object_motion: P of every pixel.
         intrinsics: `[3 3]`.
@@ -148,7 +162,7 @@ def of_objects(
     weight = warped.image[..., 4:]
     seen = weight > _LEAST_WEIGHT
     values = warped.image[..., :4] / jnp.where(seen, weight, 1.0)
-    # M^n ceil(M^n,fw->iw): the labels that the labels read belong to.
+    # M^n ceil(M^n,fw->iw)
     landed = label_maps.read(view_labels, jax.lax.stop_gradient(warped.pixels))
     return View(
         image=values[..., :3],
@@ -159,32 +173,31 @@ def of_objects(
 
 
 def of_objects_from_source(
-    source_image: Array,
-    source_depth: Array,
-    source_labels: Array,
+    source: Seen,
     target_labels: Array,
     target_depth: Array,
     motion: Motion,
     intrinsics: Array,
 ) -> View:
-    """Returns the view of objects sampled in the source itself, moved by E P at once.
+    """Returns the view of objects sampled directly in the source, moved by E P.
 
-    What `of_objects` shows, interpolated once instead of twice and without its holes.
+    It shows what `of_objects` does, interpolated once instead of twice and without holes.
 
     Args:
-        source_image: `[h w 3]`.
-        source_depth: `[h w]`; without gradient.
-        source_labels: `[h w]`.
-        target_labels: `[h w]`, 0 for what is no object.
+        source: the source frame; its depth is used without gradient.
+        target_labels: `[h w]`, 0 for background.
         target_depth: `[h w]`.
         motion: E P of every pixel.
         intrinsics: `[3 3]`.
     """
-    source_depth = jax.lax.stop_gradient(source_depth)
-    view, pixels = _inverse_view_and_pixels(
-        source_image, source_depth, target_depth, motion, intrinsics
+    view, pixels = _inverse_view(
+        source.image,
+        jax.lax.stop_gradient(source.depth),
+        target_depth,
+        motion,
+        intrinsics,
     )
-    landed = label_maps.read(source_labels[..., None], jax.lax.stop_gradient(pixels))
+    landed = label_maps.read(source.labels[..., None], jax.lax.stop_gradient(pixels))
     on_object = label_maps.contains(landed, target_labels)
     return dataclasses.replace(view, valid=view.valid & on_object)
 
@@ -223,9 +236,11 @@ def of_prediction(prediction: Prediction, batch: Batch, *, object_view: str) -> 
         prediction.intrinsics,
     )
     return jax.vmap(of_objects_from_source)(
-        frame_pairs.flatten(batch.frames[:, source]),
-        frame_pairs.flatten(prediction.depth[:, source]),
-        frame_pairs.flatten(labels[:, source]),
+        Seen(
+            frame_pairs.flatten(batch.frames[:, source]),
+            frame_pairs.flatten(prediction.depth[:, source]),
+            frame_pairs.flatten(labels[:, source]),
+        ),
         target_labels,
         depth_t,
         jax.tree.map(frame_pairs.flatten, motion),
@@ -236,23 +251,23 @@ def of_prediction(prediction: Prediction, batch: Batch, *, object_view: str) -> 
 def merge(
     background: View, objects: View, is_background: Array, regions: Array
 ) -> View:
-    """Returns the whole view (eq. 13); an instance without a slot is in no part of it.
+    """Returns the view of the scene (eq. 13); instances without a slot are not valid.
 
     Args:
         background: of `of_background`.
         objects: of `of_objects` or `of_objects_from_source`.
         is_background: bool `[h w]`, M^0_t.
-        regions: int `[h w]`, 0 for what is in no slot.
+        regions: int `[h w]`, 0 for pixels in no slot.
     """
-    whole = jax.tree.map(
+    scene = jax.tree.map(
         lambda b, o: jnp.where(
             jnp.expand_dims(is_background, tuple(range(2, b.ndim))), b, o
         ),
         background,
         objects,
     )
-    in_part = is_background | (regions > 0)
-    return dataclasses.replace(whole, valid=whole.valid & in_part)
+    in_slot = is_background | (regions > 0)
+    return dataclasses.replace(scene, valid=scene.valid & in_slot)
 
 
 def _inverse_view(
@@ -261,21 +276,10 @@ def _inverse_view(
     target_depth: Array,
     motion: Motion,
     intrinsics: Array,
-) -> View:
-    return _inverse_view_and_pixels(
-        source_image, source_depth, target_depth, motion, intrinsics
-    )[0]
-
-
-def _inverse_view_and_pixels(
-    source_image: Array,
-    source_depth: Array,
-    target_depth: Array,
-    motion: Motion,
-    intrinsics: Array,
 ) -> tuple[View, Array]:
+    """Returns the inversely warped view and the pixels `[h w 2]` sampled for it."""
     warped = warp.inverse_warp(source_image, target_depth, motion, intrinsics)
-    # Apart from the colours: depth alone is differentiated, which scatters.
+    # Sampled apart from the colours: only depth needs the gradient, which scatters.
     sampled = sampling.bilinear(source_depth[..., None], warped.pixels).values
     view = View(
         image=warped.image,

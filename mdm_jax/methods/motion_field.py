@@ -42,6 +42,7 @@ from mdm_jax.methods import (
 )
 from mdm_jax.methods.base import Method
 from mdm_jax.networks import correlation_net, intrinsics_head, motion_field_net
+from mdm_jax.networks.motion_net import FramePairs
 from mdm_jax.structs import Batch, Motion, Pairs, Prediction
 
 Array = jax.Array
@@ -71,6 +72,8 @@ class MotionFieldModel(nn.Module):
                 width_multiplier=networks.motion_width_multiplier,
                 radius=tuple(networks.correlation_radius),
                 ego_compensation=options.ego_compensation,
+                inverse_warp=residual_field.ego_warp,
+                both_directions=True,
                 initial_scale=networks.initial_motion_scale,
                 dtype=dtype,
             )
@@ -98,13 +101,13 @@ class MotionFieldModel(nn.Module):
         num_pairs = len(target)
         intrinsics = self._assumed_intrinsics(batch)
         output = self.motion_net(
-            frame_pairs.select(batch.frames, target),
-            frame_pairs.select(depth, target),
-            frame_pairs.select(batch.frames, source),
-            frame_pairs.select(depth, source),
-            jnp.repeat(intrinsics, num_pairs, axis=0),
-            inverse_warp=residual_field.ego_warp,
-            both_directions=True,
+            FramePairs(
+                frame_pairs.select(batch.frames, target),
+                frame_pairs.select(batch.frames, source),
+                frame_pairs.select(depth, target),
+                frame_pairs.select(depth, source),
+                jnp.repeat(intrinsics, num_pairs, axis=0),
+            )
         )
 
         def by_clip(x: Array) -> Array:

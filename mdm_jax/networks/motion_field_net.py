@@ -7,37 +7,15 @@ back through all layers to full resolution.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import flax.linen as nn
-import flax.struct
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
 from mdm_jax.networks import layers, resampling
+from mdm_jax.networks.motion_net import FramePairs, MotionOutput
 
 _WIDTHS = (16, 32, 64, 128, 256, 512, 1024)
-
-
-@flax.struct.dataclass
-class MotionFieldOutput:
-    """The motion `b_from_a` that a motion net finds between frames a and b.
-
-    It maps points of frame a to frame b, so that with target a and source b it is
-    `source_from_target`.
-
-    Attributes:
-        angles: `[b 3]`, Euler angles of the camera's rotation, radians.
-        translation: `[b 3]`, the camera's translation, in depth units.
-        residual: `[b h w 3]`, object translation at a's pixels, in depth units.
-        bottleneck: `[b c]`, features of the pair for the intrinsics head.
-    """
-
-    angles: Array
-    translation: Array
-    residual: Array
-    bottleneck: Array
 
 
 def _linear(features: int, dtype: layers.Dtype, name: str) -> layers.Conv:
@@ -98,33 +76,16 @@ class PaperMotionNet(nn.Module):
     dtype: layers.Dtype = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        image_a: Float[Array, "b h w 3"],
-        depth_a: Float[Array, "b h w"],
-        image_b: Float[Array, "b h w 3"],
-        depth_b: Float[Array, "b h w"],
-        intrinsics: Float[Array, "b 3 3"],
-        *,
-        inverse_warp: Callable | None = None,
-        both_directions: bool = False,
-    ) -> MotionFieldOutput:
+    def __call__(self, pairs: FramePairs, *, train: bool = False) -> MotionOutput:
         """Returns the motion `b_from_a`.
 
         Args:
-            image_a: target, colours in [0, 1].
-            depth_a: its depth.
-            image_b: source.
-            depth_b: its depth.
-            intrinsics: not used, nor are the two that follow; they are here so that
-                the two motion nets are called alike.
-            inverse_warp: not used.
-            both_directions: not used.
+            pairs: with depth, if this is an input.
+            train: not used; there are no batch norms.
         """
-        del intrinsics, inverse_warp, both_directions
-        stack = [layers.centered(image_a), layers.centered(image_b)]
+        stack = [layers.centered(pairs.image_a), layers.centered(pairs.image_b)]
         if self.depth_input:
-            depths = jnp.stack([depth_a, depth_b], axis=-1)
+            depths = jnp.stack([pairs.depth_a, pairs.depth_b], axis=-1)
             if self.stop_depth_gradient:
                 depths = lax.stop_gradient(depths)
             stack.append(depths)
@@ -145,7 +106,7 @@ class PaperMotionNet(nn.Module):
         angles, translation = jnp.split(background[:, 0, 0, :], 2, axis=-1)
         scale = layers.LearnedScale(self.initial_scale, name="translation_scale")()
         rotation_scale = layers.LearnedScale(self.initial_scale, name="rotation_scale")
-        return MotionFieldOutput(
+        return MotionOutput(
             angles=angles * rotation_scale(),
             translation=translation * scale,
             residual=residual * scale,

@@ -3,37 +3,24 @@
 Lee et al. use one architecture for egomotion and for the motion of single objects, in
 two forms: the paper's seven strided convolutions, and the ResNet of the released code.
 Both read the motion as the mean over space of six numbers per position. What the net
-is not to see (objects, or everything but one object) is masked out in its input: a
+should not see (objects, or everything but one object) is masked out of its input: a
 masked pixel is grey, which is 0 after centring.
 """
 
 from __future__ import annotations
 
 import flax.linen as nn
-import flax.struct
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from mdm_jax.networks import layers, resnet
+from mdm_jax.networks.motion_net import FramePairs, MotionOutput
 
 # Zhou et al. 2017, whose pose net Lee et al. 2019 take.
 _CONV_WIDTHS = (16, 32, 64, 128, 256, 256, 256)
 _KERNEL_SIZES = (7, 5, 3, 3, 3, 3, 3)
 _RESNET_HEAD_WIDTH = 256
 FORMS = ("conv", "resnet")
-
-
-@flax.struct.dataclass
-class PoseOutput:
-    """The motion `b_from_a` that a pose net finds between images a and b.
-
-    Attributes:
-        angles: `[b 3]`, Euler angles, radians; zero if only translations are sought.
-        translation: `[b 3]`, in depth units.
-    """
-
-    angles: Array
-    translation: Array
 
 
 class PoseNet(nn.Module):
@@ -60,22 +47,11 @@ class PoseNet(nn.Module):
     dtype: layers.Dtype = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        image_a: Float[Array, "b h w 3"],
-        image_b: Float[Array, "b h w 3"],
-        mask_a: Array,
-        mask_b: Array,
-        *,
-        train: bool = False,
-    ) -> PoseOutput:
+    def __call__(self, pairs: FramePairs, *, train: bool = False) -> MotionOutput:
         """Returns the motion `b_from_a` of what the masks leave.
 
         Args:
-            image_a: target, colours in [0, 1].
-            image_b: source.
-            mask_a: bool `[b h w]`, what the net sees of the target.
-            mask_b: bool `[b h w]`, what it sees of the source.
+            pairs: with masks.
             train: whether batch norms take the batch's statistics.
 
         Raises:
@@ -85,7 +61,10 @@ class PoseNet(nn.Module):
             raise ValueError(f"pose net form expects one of {FORMS}, got {self.form!r}")
         stack = [
             jnp.where(mask[..., None], resnet.input_colors(image, self.norm), 0.0)
-            for image, mask in ((image_a, mask_a), (image_b, mask_b))
+            for image, mask in (
+                (pairs.image_a, pairs.mask_a),
+                (pairs.image_b, pairs.mask_b),
+            )
         ]
         x = jnp.concatenate(stack, axis=-1).astype(self.dtype)
         x = self._convolutions(x) if self.form == "conv" else self._resnet(x, train)
@@ -99,8 +78,8 @@ class PoseNet(nn.Module):
         )(features)
         translation = numbers[:, -3:] * self._scale("translation_scale")
         if self.translation_only:
-            return PoseOutput(jnp.zeros_like(translation), translation)
-        return PoseOutput(numbers[:, :3] * self._scale("rotation_scale"), translation)
+            return MotionOutput(jnp.zeros_like(translation), translation)
+        return MotionOutput(numbers[:, :3] * self._scale("rotation_scale"), translation)
 
     def _scale(self, name: str) -> Array:
         return layers.LearnedScale(self.initial_scale, name=name)()

@@ -18,7 +18,7 @@ from mdm_jax.methods import (
     instance_slots,
     object_poses,
 )
-from mdm_jax.networks import pose_net
+from mdm_jax.networks import motion_net
 from mdm_jax.recording import arrays as recording_lib
 from mdm_jax.structs import Batch, Pairs, Pose, Prediction
 from mdm_jax.synthetic import rendered_drives
@@ -49,10 +49,10 @@ def _config(**changed):
     return config
 
 
-def _says_nothing(image_a, image_b, mask_a, mask_b):
+def _says_nothing(pairs, *, train=False):
     """Stands in for the object net."""
-    zeros = jnp.zeros((image_a.shape[0], 3))
-    return pose_net.PoseOutput(angles=zeros, translation=zeros)
+    zeros = jnp.zeros((pairs.image_a.shape[0], 3))
+    return motion_net.MotionOutput(angles=zeros, translation=zeros)
 
 
 def _predicted(batch, depth, egomotion, object_pose, height):

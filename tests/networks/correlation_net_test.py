@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdm_jax.networks import correlation_net
+from mdm_jax.networks import correlation_net, motion_net
 
 _KEY = jax.random.key(0)
 
@@ -23,6 +23,10 @@ def _inputs(h=16, w=24, b=2):
     return images[0], depths[0], images[1], depths[1], intrinsics
 
 
+def _pairs(image_a, depth_a, image_b, depth_b, intrinsics):
+    return motion_net.FramePairs(image_a, image_b, depth_a, depth_b, intrinsics)
+
+
 def _still_warp(source, target_depth, angles, translation, intrinsics):
     """A sampler for a camera at rest; the last column is not seen."""
     del angles, translation, intrinsics
@@ -31,9 +35,14 @@ def _still_warp(source, target_depth, angles, translation, intrinsics):
     return jnp.where(valid[..., None], source, jnp.nan), target_depth, valid
 
 
-def _net(**options):
+def _net(inverse_warp=_still_warp, **options):
     return correlation_net.CorrelationMotionNet(
-        0.125, radius=(2, 1), features=4, trunk_widths=(32, 32), **options
+        0.125,
+        radius=(2, 1),
+        features=4,
+        trunk_widths=(32, 32),
+        inverse_warp=inverse_warp,
+        **options,
     )
 
 
@@ -41,20 +50,19 @@ def _net(**options):
 def _trained(ego_compensation):
     """A net with its parameters, none of them zero."""
     net = _net(ego_compensation=ego_compensation)
-    init = jax.jit(functools.partial(net.init, inverse_warp=_still_warp))
-    variables = init(_KEY, *_inputs())
+    variables = jax.jit(net.init)(_KEY, _pairs(*_inputs()))
     leaves, tree = jax.tree.flatten(variables)
     rng = np.random.default_rng(1)
     leaves = [x + 0.1 * rng.normal(size=x.shape).astype(np.float32) for x in leaves]
-    apply = functools.partial(net.apply, inverse_warp=_still_warp)
-    return net, jax.tree.unflatten(tree, leaves), jax.jit(apply)
+    apply = jax.jit(lambda variables, *x: net.apply(variables, _pairs(*x)))
+    return net, jax.tree.unflatten(tree, leaves), apply
 
 
 @pytest.mark.parametrize("ego_compensation", [True, False])
 def test_outputs_have_their_shapes_for_any_sides(ego_compensation):
     net = _net(ego_compensation=ego_compensation)
     output = jax.eval_shape(
-        lambda *x: net.init_with_output(_KEY, *x, inverse_warp=_still_warp)[0],
+        lambda *x: net.init_with_output(_KEY, _pairs(*x))[0],
         *_inputs(37, 61, b=3),
     )
     assert output.angles.shape == output.translation.shape == (3, 3)
@@ -64,8 +72,7 @@ def test_outputs_have_their_shapes_for_any_sides(ego_compensation):
 
 def test_residual_starts_at_zero_and_egomotion_small():
     net = _net()
-    init = functools.partial(net.init_with_output, inverse_warp=_still_warp)
-    output, _ = jax.jit(init)(_KEY, *_inputs())
+    output, _ = jax.jit(net.init_with_output)(_KEY, _pairs(*_inputs()))
     np.testing.assert_array_equal(output.residual, 0.0)
     for x in (output.angles, output.translation):
         assert 0 < float(jnp.max(jnp.abs(x))) < 0.1
@@ -94,7 +101,7 @@ def test_a_frame_and_itself_have_no_egomotion():
 
 @pytest.mark.parametrize("ego_compensation", [True, False])
 def test_both_directions_at_once_equal_each_alone(ego_compensation):
-    net, variables, apply = _trained(ego_compensation)
+    _, variables, apply = _trained(ego_compensation)
     image_a, depth_a, image_b, depth_b, intrinsics = _inputs()
     forth = apply(variables, image_a, depth_a, image_b, depth_b, intrinsics)
     back = apply(variables, image_b, depth_b, image_a, depth_a, intrinsics)
@@ -102,15 +109,13 @@ def test_both_directions_at_once_equal_each_alone(ego_compensation):
     def interleaved(a, b):
         return np.stack([a, b], axis=1).reshape(-1, *a.shape[1:])
 
-    both = functools.partial(net.apply, inverse_warp=_still_warp, both_directions=True)
-    both = jax.jit(both)(
-        variables,
-        interleaved(image_a, image_b),
-        interleaved(depth_a, depth_b),
-        interleaved(image_b, image_a),
-        interleaved(depth_b, depth_a),
-        interleaved(intrinsics, intrinsics),
+    net = _net(ego_compensation=ego_compensation, both_directions=True)
+    pairs = jax.tree.map(
+        interleaved,
+        _pairs(image_a, depth_a, image_b, depth_b, intrinsics),
+        _pairs(image_b, depth_b, image_a, depth_a, intrinsics),
     )
+    both = jax.jit(net.apply)(variables, pairs)
     expected = jax.tree.map(interleaved, forth, back)
     for x, y in zip(jax.tree.leaves(both), jax.tree.leaves(expected)):
         np.testing.assert_allclose(x, y, atol=1e-5)
@@ -134,9 +139,7 @@ def test_gradients_are_finite_and_reach_every_parameter(ego_compensation):
     inputs = _inputs()
 
     def loss(variables, depth):
-        output = net.apply(
-            variables, inputs[0], depth, *inputs[2:], inverse_warp=_still_warp
-        )
+        output = net.apply(variables, _pairs(inputs[0], depth, *inputs[2:]))
         return sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(output))
 
     gradients, by_depth = jax.jit(jax.grad(loss, argnums=(0, 1)))(variables, inputs[1])
@@ -154,9 +157,8 @@ def test_the_warp_gets_the_other_frame_at_half_resolution_without_gradient():
         seen.update(source=source, depth=target_depth, matrix=half_intrinsics)
         return _still_warp(source, target_depth, angles, translation, half_intrinsics)
 
-    _net().apply(
-        variables, image_a, depth_a, image_b, depth_b, intrinsics, inverse_warp=warp
-    )
+    pairs = _pairs(image_a, depth_a, image_b, depth_b, intrinsics)
+    _net(warp).apply(variables, pairs)
     pooled = depth_a.reshape(2, 8, 2, 12, 2).mean(axis=(2, 4))
     np.testing.assert_allclose(seen["depth"], pooled, rtol=1e-5)
     pooled = image_b.reshape(2, 8, 2, 12, 2, 3).mean(axis=(2, 4)) * 2 - 1
@@ -169,7 +171,7 @@ def test_bfloat16_gives_float32_outputs_close_to_those_of_float32():
     _, variables, apply = _trained(False)
     inputs = _inputs()
     net = _net(ego_compensation=False, dtype=jnp.bfloat16)
-    rounded = jax.jit(net.apply)(variables, *inputs)
+    rounded = jax.jit(net.apply)(variables, _pairs(*inputs))
     exact = apply(variables, *inputs)
     for x, y in zip(jax.tree.leaves(rounded), jax.tree.leaves(exact)):
         assert x.dtype == jnp.float32
@@ -179,7 +181,7 @@ def test_bfloat16_gives_float32_outputs_close_to_those_of_float32():
 
 def test_width_multiplier_scales_trunk_and_head():
     net = correlation_net.CorrelationMotionNet(0.5, ego_compensation=False)
-    params = jax.eval_shape(net.init, _KEY, *_inputs())["params"]
+    params = jax.eval_shape(net.init, _KEY, _pairs(*_inputs()))["params"]
     widths = [params["trunk"][f"conv{i}"]["kernel"].shape[-1] for i in range(1, 5)]
     assert widths == [16, 32, 32, 64]
     assert params["head"]["down2"]["kernel"].shape[-2:] == (24, 32)
@@ -187,4 +189,4 @@ def test_width_multiplier_scales_trunk_and_head():
 
 def test_ego_compensation_without_a_warp_is_refused():
     with pytest.raises(ValueError, match="expects inverse_warp .* got None"):
-        jax.eval_shape(_net().init, _KEY, *_inputs())
+        jax.eval_shape(_net(inverse_warp=None).init, _KEY, _pairs(*_inputs()))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdm_jax.networks import motion_field_net
+from mdm_jax.networks import motion_field_net, motion_net
 
 _KEY = jax.random.key(0)
 
@@ -19,7 +19,7 @@ def _inputs(h=32, w=40, b=2):
     images = rng.uniform(size=(2, b, h, w, 3)).astype(np.float32)
     depths = rng.uniform(1, 3, size=(2, b, h, w)).astype(np.float32)
     intrinsics = np.broadcast_to(np.eye(3, dtype=np.float32), (b, 3, 3))
-    return images[0], depths[0], images[1], depths[1], intrinsics
+    return motion_net.FramePairs(*images, *depths, intrinsics)
 
 
 def _conv_loop(x, kernel, bias=None):
@@ -65,9 +65,7 @@ def test_refinement_equals_the_papers_two_branches_pixel_by_pixel():
 @pytest.mark.parametrize("size", [(37, 61), (32, 40)])
 def test_outputs_have_their_shapes_for_any_sides(size):
     net = motion_field_net.PaperMotionNet(0.0625)
-    output = jax.eval_shape(
-        lambda *x: net.init_with_output(_KEY, *x)[0], *_inputs(*size)
-    )
+    output = jax.eval_shape(lambda x: net.init_with_output(_KEY, x)[0], _inputs(*size))
     assert output.angles.shape == output.translation.shape == (2, 3)
     assert output.residual.shape == (2, *size, 3)
     assert output.bottleneck.shape == (2, 64)
@@ -75,7 +73,7 @@ def test_outputs_have_their_shapes_for_any_sides(size):
 
 @functools.cache
 def _parameters():
-    return jax.jit(motion_field_net.PaperMotionNet(0.0625).init)(_KEY, *_inputs(b=1))
+    return jax.jit(motion_field_net.PaperMotionNet(0.0625).init)(_KEY, _inputs(b=1))
 
 
 def test_gradients_are_finite_and_depth_has_one():
@@ -83,10 +81,10 @@ def test_gradients_are_finite_and_depth_has_one():
     inputs = _inputs(b=1)
 
     def loss(variables, depth):
-        output = net.apply(variables, inputs[0], depth, *inputs[2:])
+        output = net.apply(variables, inputs.replace(depth_a=depth))
         return sum(jnp.sum(jnp.square(x)) for x in jax.tree.leaves(output))
 
-    gradients = jax.jit(jax.grad(loss, argnums=(0, 1)))(_parameters(), inputs[1])
+    gradients = jax.jit(jax.grad(loss, argnums=(0, 1)))(_parameters(), inputs.depth_a)
     for x in jax.tree.leaves(gradients):
         assert bool(jnp.all(jnp.isfinite(x)))
     # Paper A passes depth to the motion net with its gradient.
@@ -95,7 +93,7 @@ def test_gradients_are_finite_and_depth_has_one():
 
 def test_bfloat16_outputs_are_finite_float32():
     net = motion_field_net.PaperMotionNet(0.0625, dtype=jnp.bfloat16)
-    output = jax.jit(net.apply)(_parameters(), *_inputs(b=1))
+    output = jax.jit(net.apply)(_parameters(), _inputs(b=1))
     for x in jax.tree.leaves(output):
         assert x.dtype == jnp.float32
         assert bool(jnp.all(jnp.isfinite(x)))
@@ -104,14 +102,14 @@ def test_bfloat16_outputs_are_finite_float32():
 def test_first_layer_sees_8_channels_and_6_without_depth():
     for depth_input, channels in ((True, 8), (False, 6)):
         net = motion_field_net.PaperMotionNet(0.0625, depth_input=depth_input)
-        variables = jax.eval_shape(net.init, _KEY, *_inputs())
+        variables = jax.eval_shape(net.init, _KEY, _inputs())
         kernel = variables["params"]["conv1"]["kernel"]
         assert kernel.shape == (3, 3, channels, 4)
 
 
 def test_full_width_layers_are_the_papers():
     net = motion_field_net.PaperMotionNet()
-    params = jax.eval_shape(net.init, _KEY, *_inputs())["params"]
+    params = jax.eval_shape(net.init, _KEY, _inputs())["params"]
     widths = [params[f"conv{i}"]["kernel"].shape[-1] for i in range(1, 8)]
     assert widths == [16, 32, 64, 128, 256, 512, 1024]
     assert params["background"]["kernel"].shape == (1, 1, 1024, 6)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mdm_jax.networks import pose_net
+from mdm_jax.networks.motion_net import FramePairs
 
 B, H, W = 2, 33, 47
 
@@ -28,11 +29,16 @@ def _net(form, **options):
     return pose_net.PoseNet(form=form, width_multiplier=0.0625, **options)
 
 
+def _pairs(image_a, image_b, mask_a, mask_b):
+    return FramePairs(image_a, image_b, mask_a=mask_a, mask_b=mask_b)
+
+
 @pytest.mark.parametrize("form", pose_net.FORMS)
 def test_motion_depends_on_the_order_and_not_on_what_is_masked(form):
     net, (image_a, image_b), (mask_a, mask_b) = _net(form), _images(), _masks()
-    variables = jax.jit(net.init)(jax.random.key(0), image_a, image_b, mask_a, mask_b)
-    apply = jax.jit(net.apply)
+    pairs = _pairs(image_a, image_b, mask_a, mask_b)
+    variables = jax.jit(net.init)(jax.random.key(0), pairs)
+    apply = jax.jit(lambda variables, *x: net.apply(variables, _pairs(*x)))
     output = apply(variables, image_a, image_b, mask_a, mask_b)
     assert output.angles.shape == output.translation.shape == (B, 3)
     assert float(jnp.abs(output.translation).max()) < 0.2
@@ -57,7 +63,7 @@ def test_motion_depends_on_the_order_and_not_on_what_is_masked(form):
 def test_translations_only_have_no_angles():
     net, images, masks = _net("conv", translation_only=True), _images(), _masks()
     output, variables = jax.jit(net.init_with_output)(
-        jax.random.key(0), *images, *masks
+        jax.random.key(0), _pairs(*images, *masks)
     )
     assert not output.angles.any()
     assert float(jnp.abs(output.translation).min()) > 0
@@ -71,7 +77,8 @@ def test_the_published_widths_are_those_of_multiplier_one():
     def shapes(form):
         net = pose_net.PoseNet(form=form)
         key = jax.random.key(0)
-        return jax.eval_shape(net.init, key, image, image, mask, mask)["params"]
+        pairs = _pairs(image, image, mask, mask)
+        return jax.eval_shape(net.init, key, pairs)["params"]
 
     conv, resnet = shapes("conv"), shapes("resnet")
     kernels = [conv[f"conv{i}"]["kernel"].shape for i in range(1, 8)]
@@ -88,4 +95,4 @@ def test_the_published_widths_are_those_of_multiplier_one():
 def test_an_unknown_form_is_named():
     image, mask = jnp.zeros((1, H, W, 3)), jnp.zeros((1, H, W), bool)
     with pytest.raises(ValueError, match="form expects.*conv.*'mlp'"):
-        _net("mlp").init(jax.random.key(0), image, image, mask, mask)
+        _net("mlp").init(jax.random.key(0), _pairs(image, image, mask, mask))
