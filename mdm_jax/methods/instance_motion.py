@@ -14,13 +14,11 @@ slots for instances. See `instance_slots`, `object_poses` and `instance_views`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
-from absl import logging
 
 from mdm_jax import settings
 from mdm_jax.geometry import motion as motion_lib
@@ -39,7 +37,6 @@ from mdm_jax.methods import (
 )
 from mdm_jax.methods.base import Method
 from mdm_jax.networks import layers, pose_net
-from mdm_jax.recording.arrays import Recording
 from mdm_jax.structs import Batch, Pairs, Prediction
 
 Array = jax.Array
@@ -82,21 +79,9 @@ class InstanceMotionModel(nn.Module):
             return Prediction(depth=depth, intrinsics=batch.intrinsics)
 
         indices = frame_pairs.of_clip(num_frames)
-        labels = batch.instance_labels
-        if options.object_pose == "none":
-            labels = None
-        elif labels is None and train:
-            raise ValueError(
-                "config.method=instance_motion trains on instance masks, and batches "
-                "have no instance_labels: give a data set with masks, or name them in "
-                "config.dataset.masks (`python -m mdm_jax.annotate` makes them), or set "
-                "config.instance_motion.object_pose=none"
-            )
-        elif labels is not None and labels.dtype != jnp.uint8:
-            raise ValueError(
-                f"instance_labels expects uint8, ids 1 to 255, got {labels.dtype}: "
-                "number the instances of each recording from 1"
-            )
+        labels = None
+        if options.object_pose != "none":
+            labels = instance_objects.checked_labels(batch, required=train)
         egomotion = ego_nets.egomotion(self.ego_net, batch, depth, labels, train=train)
         objects = None
         if labels is None:
@@ -350,30 +335,9 @@ def create(config: ml_collections.ConfigDict) -> Method:
         counts=instance_objects.counts,
         count_names=("instances/found", "instances/dropped"),
         needs_labels=config.instance_motion.object_pose != "none",
-        settle=_settle,
+        settle=instance_slots.settle_budget,
         for_inference=_for_inference,
     )
-
-
-def _settle(
-    config: ml_collections.ConfigDict, recordings: Sequence[Recording]
-) -> ml_collections.ConfigDict:
-    """Returns the config with an instance budget that fits the recordings."""
-    options = config.instance_motion
-    label_maps = [
-        r.instance_labels for r in recordings if r.instance_labels is not None
-    ]
-    if options.instance_budget or len(label_maps) < len(recordings):
-        return config
-    config = config.copy_and_resolve_references()
-    config.instance_motion.instance_budget = budget = instance_slots.fitting_budget(
-        label_maps,
-        frame_stride=config.dataset.frame_stride,
-        max_instances=options.max_instances,
-        min_pixels=options.min_instance_pixels,
-    )
-    logging.info("instance_budget: %d per pair of frames", budget)
-    return config
 
 
 def _for_inference(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:

@@ -74,6 +74,28 @@ def check(config: ml_collections.ConfigDict) -> None:
         )
 
 
+def checked_labels(batch: Batch, *, required: bool) -> Array | None:
+    """Returns the instance labels of a batch, if it has any.
+
+    Raises:
+        ValueError: they are required and missing, or not 8-bit.
+    """
+    labels = batch.instance_labels
+    if labels is None and required:
+        raise ValueError(
+            "config.method=instance_motion trains on instance masks, and batches "
+            "have no instance_labels: give a data set with masks, or name them in "
+            "config.dataset.masks (`python -m mdm_jax.annotate` makes them), or set "
+            "config.instance_motion.object_pose=none"
+        )
+    if labels is not None and labels.dtype != jnp.uint8:
+        raise ValueError(
+            f"instance_labels expects uint8, ids 1 to 255, got {labels.dtype}: "
+            "number the instances of each recording from 1"
+        )
+    return labels
+
+
 class _Slots(NamedTuple):
     """The instances that get a slot.
 

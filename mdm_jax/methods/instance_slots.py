@@ -1,14 +1,14 @@
 """Any number of instances in arrays of fixed shape: slots, and slots packed together.
 
 Every pair of adjacent frames has k slots, for its k largest instances. Most stay empty,
-and a network applied to every slot would work in vain: so the filled ones are packed
-into a batch of fixed size, the budget, and results go back to where they came from
+and applying a network to every slot would waste time: so the filled slots are packed
+into a batch of fixed size, the budget, and results are scattered back to their slots
 (Lee et al. 2019, section 3.3, re-arrangement of mini-batches). Shapes never depend on
-how many instances there are, and nothing is compiled anew when their number changes.
+the number of instances, so nothing is recompiled when it changes.
 
-Packing moves images within a pack, a number of clips that lie side by side in the
-batch. As long as a pack's clips are on one device nothing moves between devices, and
-what an instance gets depends on no clip outside its pack.
+Packing moves images within a pack, a number of adjacent clips of the batch. As long as
+a pack's clips are on one device, nothing moves between devices, and an instance's result
+does not depend on clips outside its pack.
 
 Notation: b clips, a adjacent frame pairs, k slots, 2 a directed pairs of frames (both
 directions of an adjacent pair side by side), g packs of c clips, s places in a pack.
@@ -17,13 +17,17 @@ directions of an adjacent pair side by side), g packs of c clips, s places in a 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from mdm_jax.recording.arrays import Recording
 
 Array = jax.Array
 
@@ -45,15 +49,15 @@ class Chosen(NamedTuple):
 
 @flax.struct.dataclass
 class Packing:
-    """Which slot is at which place of a pack.
+    """Which slot is at which place in a pack.
 
     Attributes:
         pair: int32 `[g s]`, the adjacent pair of the slot at each place, counted over
             the pack's clips.
         slot: int32 `[g s]`, which of that pair's slots it is.
         used: bool `[g s]`, there is an instance at this place.
-        place: int32 `[b a k]`, where in its pack each slot went.
-        kept: bool `[b a k]`, the slot has an instance, and that found a place.
+        place: int32 `[b a k]`, the place of each slot in its pack.
+        kept: bool `[b a k]`, the slot has an instance, and it got a place.
     """
 
     pair: Array
@@ -79,21 +83,20 @@ def choose(
 ) -> Chosen:
     """Returns the largest instances that two frames share.
 
-    Both directions of the pair get the same slots, and what the ids are makes no
-    difference but for ties.
+    Both directions of the pair get the same slots. Ids only decide ties.
 
     Args:
         first: `[* 256]`, areas in one frame.
         second: `[* 256]`, areas in the other.
         max_instances: number of slots, k.
-        min_pixels: an instance must have so many pixels in each frame.
+        min_pixels: least pixels of an instance in each frame.
     """
     shared = jnp.minimum(first, second) >= max(min_pixels, 1)
     shared = shared & (jnp.arange(_NUM_LABELS) > 0).reshape(
         (1,) * (first.ndim - 1) + (-1,)
     )
     size = jnp.where(shared, first + second, 0)
-    # A sort, not `top_k`: that gathers the sizes of all devices' clips on each.
+    # A sort, because `top_k` gathers the sizes of all clips on every device.
     labels = jnp.argsort(-size, axis=-1, stable=True)[..., :max_instances]
     largest = jnp.take_along_axis(size, labels, axis=-1)
     return Chosen(
@@ -110,14 +113,14 @@ def fitting_budget(
     min_pixels: int = 1,
     share: float = 0.99,
 ) -> int:
-    """Returns the budget that is enough for a share of the frame pairs of recordings.
+    """Returns the budget that suffices for a share of the frame pairs of recordings.
 
     Args:
         label_maps: uint8 `[n h w]` of each recording; read one frame at a time.
         frame_stride: how many frames apart the frames of a pair are.
         max_instances: an upper bound.
         min_pixels: as in `choose`.
-        share: of the pairs for which no instance is left out.
+        share: of pairs for which no instance is left out.
     """
     counts = []
     for frames in label_maps:
@@ -129,6 +132,28 @@ def fitting_budget(
         return max_instances
     enough = int(np.ceil(np.quantile(counts, share)))
     return min(max(enough, 1), max_instances)
+
+
+def settle_budget(config: ConfigDict, recordings: Sequence[Recording]) -> ConfigDict:
+    """Returns the config with an instance budget that fits labelled recordings.
+
+    A budget that is given is kept.
+    """
+    options = config.instance_motion
+    label_maps = [
+        r.instance_labels for r in recordings if r.instance_labels is not None
+    ]
+    if options.instance_budget or len(label_maps) < len(recordings):
+        return config
+    config = config.copy_and_resolve_references()
+    config.instance_motion.instance_budget = budget = fitting_budget(
+        label_maps,
+        frame_stride=config.dataset.frame_stride,
+        max_instances=options.max_instances,
+        min_pixels=options.min_instance_pixels,
+    )
+    logging.info("instance_budget: %d per pair of frames", budget)
+    return config
 
 
 def regions(labels: Array, slot_labels: Array) -> Array:
@@ -148,14 +173,14 @@ def regions(labels: Array, slot_labels: Array) -> Array:
 def pack(filled: Array, *, budget: int, clips_per_pack: int = 1) -> Packing:
     """Returns a packing that puts filled slots first, larger instances before smaller.
 
-    Where there are more than fit, the smallest of each pair are left out.
+    If not all fit, the smallest of each pair are left out.
 
     Args:
         filled: bool `[b a k]`.
-        budget: places per adjacent pair, on average over a pack; 0 for k, with which
-            every instance finds a place.
-        clips_per_pack: c. For a batch that is no multiple of it (of one clip, say), the
-            greatest common divisor.
+        budget: places per adjacent pair, on average over a pack; 0 for k, so that every
+            instance gets a place.
+        clips_per_pack: c. For a batch size that is no multiple of it, the greatest
+            common divisor is used.
     """
     num_clips, num_pairs, num_slots = filled.shape
     clips = math.gcd(num_clips, clips_per_pack)
@@ -182,11 +207,11 @@ def pack(filled: Array, *, budget: int, clips_per_pack: int = 1) -> Packing:
 
 
 def gather_pairs(packing: Packing, values: Array) -> Array:
-    """Returns what belongs to each place's pair, both directions side by side.
+    """Returns the values of each place's pair, both directions side by side.
 
     Args:
         packing: of `pack`.
-        values: `[b 2*a ...]`, something of every directed pair.
+        values: `[b 2*a ...]`, of every directed pair.
 
     Returns:
         `[g*s*2 ...]`.
@@ -198,11 +223,11 @@ def gather_pairs(packing: Packing, values: Array) -> Array:
 
 
 def gather_slots(packing: Packing, values: Array) -> Array:
-    """Returns what belongs to each place's slot, once for each direction.
+    """Returns the values of each place's slot, once for each direction.
 
     Args:
         packing: of `pack`.
-        values: `[b 2*a k ...]`, something of every slot.
+        values: `[b 2*a k ...]`, of every slot.
 
     Returns:
         `[g*s*2 ...]`.
@@ -216,9 +241,9 @@ def gather_slots(packing: Packing, values: Array) -> Array:
 
 
 def scatter(packing: Packing, packed: Array) -> Array:
-    """Returns packed results where they belong: `[b 2*a k ...]`, 0 where none is kept.
+    """Returns packed results in their slots, `[b 2*a k ...]`; 0 in slots without one.
 
-    The gradient of what is 0 is 0: places that are padding learn nothing.
+    Places that are padding get no gradient.
 
     Args:
         packing: of `pack`.
@@ -228,18 +253,18 @@ def scatter(packing: Packing, packed: Array) -> Array:
     num_clips, num_pairs, num_slots = packing.place.shape
     rows = packed.reshape(num_packs, size, 2, *packed.shape[1:])
     place = packing.place.reshape(num_packs, -1, num_slots)
-    found = jax.vmap(lambda rows, index: rows[index])(rows, place)
-    found = found.reshape(num_clips, num_pairs, num_slots, *rows.shape[2:])
-    found = jnp.moveaxis(found, 3, 2).reshape(
+    values = jax.vmap(lambda rows, index: rows[index])(rows, place)
+    values = values.reshape(num_clips, num_pairs, num_slots, *rows.shape[2:])
+    values = jnp.moveaxis(values, 3, 2).reshape(
         num_clips, 2 * num_pairs, num_slots, *packed.shape[1:]
     )
     kept = both_directions(packing.kept)
-    kept = jnp.expand_dims(kept, tuple(range(3, found.ndim)))
-    return jnp.where(kept, found, jnp.zeros_like(found))
+    kept = jnp.expand_dims(kept, tuple(range(3, values.ndim)))
+    return jnp.where(kept, values, jnp.zeros_like(values))
 
 
 def both_directions(values: Array) -> Array:
-    """Returns `[b 2*a ...]`: what belongs to adjacent pairs `[b a ...]`, twice each."""
+    """Returns `[b 2*a ...]`: the values of adjacent pairs `[b a ...]`, each twice."""
     return jnp.repeat(values, 2, axis=1)
 
 

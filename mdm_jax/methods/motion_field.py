@@ -1,10 +1,10 @@
 """Method A: depth, egomotion and a dense translation field from frame pairs.
 
 Li et al. 2020, *Unsupervised Monocular Depth Learning in Dynamic Scenes*. A depth net
-sees each frame alone; a motion net sees two frames and their depth and gives the
+sees each frame alone; a motion net sees two frames and their depth and predicts the
 camera's rotation R and translation T_ego and, for every pixel, a residual translation
 T_obj, so that T(u, v) = T_obj(u, v) + T_ego (eq. 1). No masks are needed: group
-smoothness and an L1/2 sparsity keep T_obj to what moves by itself.
+smoothness and an L1/2 sparsity confine T_obj to moving objects.
 
 Notation: a is the target frame of a directed pair and b its source; both directions
 of every adjacent pair are used. `n` directed pairs per clip, `m = b n` of a batch.
@@ -38,10 +38,11 @@ from mdm_jax.methods import (
     depth_nets,
     frame_pairs,
     geometry_terms,
+    learned_cameras,
     residual_field,
 )
 from mdm_jax.methods.base import Method
-from mdm_jax.networks import correlation_net, intrinsics_head, motion_field_net
+from mdm_jax.networks import correlation_net, motion_field_net
 from mdm_jax.networks.motion_net import FramePairs
 from mdm_jax.structs import Batch, Motion, Pairs, Prediction
 
@@ -58,34 +59,28 @@ class MotionFieldModel(nn.Module):
 
     def setup(self):
         networks, options = self.config.networks, self.config.motion_field
-        dtype = jnp.dtype(networks.dtype)
+        shared = {
+            "width_multiplier": networks.motion_width_multiplier,
+            "initial_scale": networks.initial_motion_scale,
+            "dtype": jnp.dtype(networks.dtype),
+        }
         self.depth_net = depth_nets.create(networks)
         if options.motion_net == "paper":
             self.motion_net = motion_field_net.PaperMotionNet(
-                width_multiplier=networks.motion_width_multiplier,
-                depth_input=options.depth_input,
-                initial_scale=networks.initial_motion_scale,
-                dtype=dtype,
+                depth_input=options.depth_input, **shared
             )
         else:
             self.motion_net = correlation_net.CorrelationMotionNet(
-                width_multiplier=networks.motion_width_multiplier,
                 radius=tuple(networks.correlation_radius),
                 ego_compensation=options.ego_compensation,
                 inverse_warp=residual_field.ego_warp,
                 both_directions=True,
-                initial_scale=networks.initial_motion_scale,
-                dtype=dtype,
+                **shared,
             )
-        if self.config.camera.intrinsics == "pair":
-            self.intrinsics_head = intrinsics_head.PairIntrinsics()
-        elif self.config.camera.intrinsics == "video":
-            self.intrinsics_head = intrinsics_head.VideoIntrinsics(
-                self.config.camera.num_videos
-            )
+        self.intrinsics_head = learned_cameras.create(self.config.camera)
 
     def __call__(self, batch: Batch, *, step: Array | None, train: bool) -> Prediction:
-        options = self.config.motion_field
+        options, camera = self.config.motion_field, self.config.camera
         num_clips, num_frames, height, width, _ = batch.frames.shape
         depth = depth_nets.depth_of_clips(
             self.depth_net,
@@ -99,7 +94,7 @@ class MotionFieldModel(nn.Module):
 
         target, source = frame_pairs.of_clip(num_frames)
         num_pairs = len(target)
-        intrinsics = self._assumed_intrinsics(batch)
+        intrinsics = learned_cameras.before_motion(self.intrinsics_head, batch, camera)
         output = self.motion_net(
             FramePairs(
                 frame_pairs.select(batch.frames, target),
@@ -116,9 +111,10 @@ class MotionFieldModel(nn.Module):
         residual = residual_field.restrain(
             by_clip(output.residual), batch, options=options, step=step
         )
-        if self.config.camera.intrinsics == "pair":
-            parameters = self.intrinsics_head(output.bottleneck, (height, width))
-            intrinsics = _matrix(jnp.mean(by_clip(parameters), axis=1))
+        if camera.intrinsics == "pair":
+            intrinsics = learned_cameras.of_pairs(
+                self.intrinsics_head, by_clip(output.bottleneck), (height, width)
+            )
 
         egomotion = pose_lib.from_euler(
             by_clip(output.angles), by_clip(output.translation)
@@ -134,36 +130,6 @@ class MotionFieldModel(nn.Module):
                 source_index=source,
             ),
         )
-
-    def _assumed_intrinsics(self, batch: Batch) -> Array:
-        """Returns `[b 3 3]`, the intrinsics given to the motion net."""
-        *_, height, width, _ = batch.frames.shape
-        kind = self.config.camera.intrinsics
-        if kind == "given":
-            return batch.intrinsics
-        if kind == "pair":
-            # The net predicts these, so its input is a fixed guess.
-            focal = (height + width) / 2
-            guess = intrinsics_lib.matrix(
-                focal, focal, (width - 1) / 2, (height - 1) / 2
-            )
-            guess = jnp.asarray(guess, jnp.float32)[None]
-            return jnp.broadcast_to(guess, batch.intrinsics.shape)
-        if batch.video_index is None:
-            raise ValueError(
-                "config.camera.intrinsics=video needs video_index in batches"
-            )
-        index = batch.video_index
-        videos = jnp.arange(self.config.camera.num_videos)
-        learned = self.intrinsics_head(videos, (height, width))
-        mean = jnp.mean(learned, axis=0, keepdims=True)
-        # A video that was not trained on, index -1, gets the mean of those that were.
-        return _matrix(jnp.where(index[:, None] >= 0, learned[index], mean))
-
-
-def _matrix(parameters: Array) -> Array:
-    fx, fy, cx, cy = jnp.moveaxis(parameters, -1, 0)
-    return intrinsics_lib.matrix(fx, fy, cx, cy)
 
 
 # --- The objective -------------------------------------------------------------------
@@ -204,8 +170,8 @@ def loss_terms(
         config: of the run.
     """
     options, weights = config.motion_field, config.loss_weights
-    depth, intrinsics = prediction.depth, prediction.intrinsics
-    pairs = prediction.require_pairs()
+    depth, pairs = prediction.depth, prediction.require_pairs()
+    intrinsics = prediction.intrinsics
     translation, residual = pairs.motion.translation, pairs.residual_translation
     if options.scale_normalization:
         # One scale per clip: the published code's spans the batch.
@@ -255,12 +221,13 @@ def loss_terms(
     )
     terms["motion_sparsity"] = ramp * motion_regularizers.sparsity(field)
 
+    depths = frame_pairs.flatten(prediction.depth)
     terms["log_scale_pin"] = depth_priors.log_scale_pin(
-        frame_pairs.flatten(prediction.depth), config.train.log_depth_pin
+        depths, config.train.log_depth_pin
     )
     if batch.depth is not None:
         terms["depth_supervision"] = depth_priors.sparse_depth_l1(
-            frame_pairs.flatten(prediction.depth), frame_pairs.flatten(batch.depth)
+            depths, frame_pairs.flatten(batch.depth)
         )
     elif weights.get("depth_supervision", 0.0):
         raise ValueError(

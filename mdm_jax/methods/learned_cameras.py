@@ -1,0 +1,74 @@
+"""Intrinsics that a method learns: predicted from frame pairs, or one set per video."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from mdm_jax.geometry import intrinsics as intrinsics_lib
+from mdm_jax.networks import intrinsics_head
+from mdm_jax.structs import Batch
+
+Array = jax.Array
+
+
+def create(camera: ml_collections.FrozenConfigDict) -> nn.Module | None:
+    """Returns the head that `config.camera` names; None for given intrinsics."""
+    if camera.intrinsics == "pair":
+        return intrinsics_head.PairIntrinsics()
+    if camera.intrinsics == "video":
+        return intrinsics_head.VideoIntrinsics(camera.num_videos)
+    return None
+
+
+def before_motion(
+    head: Any, batch: Batch, camera: ml_collections.FrozenConfigDict
+) -> Array:
+    """Returns the intrinsics `[b 3 3]` given to the motion net.
+
+    Args:
+        head: the module of `create`, bound to its parameters.
+        batch: of clips.
+        camera: `config.camera`.
+
+    Raises:
+        ValueError: intrinsics of videos are needed, and the batch does not name these.
+    """
+    if camera.intrinsics == "given":
+        return batch.intrinsics
+    *_, height, width, _ = batch.frames.shape
+    if camera.intrinsics == "pair":
+        # The net predicts these, so its input is a fixed guess.
+        focal = (height + width) / 2
+        guess = intrinsics_lib.matrix(focal, focal, (width - 1) / 2, (height - 1) / 2)
+        guess = jnp.asarray(guess, jnp.float32)[None]
+        return jnp.broadcast_to(guess, batch.intrinsics.shape)
+    if batch.video_index is None:
+        raise ValueError("config.camera.intrinsics=video needs video_index in batches")
+    index = batch.video_index
+    learned = head(jnp.arange(camera.num_videos), (height, width))
+    mean = jnp.mean(learned, axis=0, keepdims=True)
+    # A video that was not trained on, index -1, gets the mean of those that were.
+    return _matrix(jnp.where(index[:, None] >= 0, learned[index], mean))
+
+
+def of_pairs(head: Any, bottleneck: Array, size: tuple[int, int]) -> Array:
+    """Returns the intrinsics `[b 3 3]` of clips: the mean over their frame pairs.
+
+    Args:
+        head: `intrinsics_head.PairIntrinsics`, bound to its parameters.
+        bottleneck: `[b n c]`, features of n pairs per clip.
+        size: (h, w) of the frames.
+    """
+    num_clips, num_pairs, _ = bottleneck.shape
+    parameters = head(bottleneck.reshape(num_clips * num_pairs, -1), size)
+    return _matrix(jnp.mean(parameters.reshape(num_clips, num_pairs, -1), axis=1))
+
+
+def _matrix(parameters: Array) -> Array:
+    fx, fy, cx, cy = jnp.moveaxis(parameters, -1, 0)
+    return intrinsics_lib.matrix(fx, fy, cx, cy)
