@@ -14,7 +14,7 @@ import ml_collections
 from mdm_jax.geometry import pose as pose_lib
 from mdm_jax.methods import frame_pairs
 from mdm_jax.networks import correlation_net, pose_net
-from mdm_jax.networks.motion_net import FramePairs, MotionNet
+from mdm_jax.networks.motion_net import MotionNet
 from mdm_jax.structs import Batch, Pose
 
 Array = jax.Array
@@ -62,29 +62,16 @@ def egomotion(
         train: whether the net is trained.
     """
     target, source = frame_pairs.of_clip(batch.frames.shape[1])
-    num_clips, num_pairs = batch.frames.shape[0], len(target)
-    if labels is None:
-        background = jnp.ones(batch.frames.shape[:-1], bool)
-    else:
+    pairs = frame_pairs.network_input(batch.frames, depth, batch.intrinsics)
+    background = jnp.ones(batch.frames.shape[:-1], bool)
+    if labels is not None:
         background = labels == 0
-    background_t, background_r, image_t, image_r, depth_t, depth_r = (
-        frame_pairs.select(values, frames)
-        for values in (background, batch.frames, depth)
-        for frames in (target, source)
-    )
     # E(M^0_t M^0_r I_t, M^0_t M^0_r I_r)
-    seen = background_t & background_r
-    pairs = FramePairs(
-        image_t,
-        image_r,
-        depth_t,
-        depth_r,
-        jnp.repeat(batch.intrinsics, num_pairs, axis=0),
-        mask_a=seen,
-        mask_b=seen,
-    )
+    seen = frame_pairs.select(background, target)
+    seen = seen & frame_pairs.select(background, source)
+    pairs = pairs.replace(mask_a=seen, mask_b=seen)
     output = net(pairs, train=train)
+    shape = (len(batch.frames), len(target), 3)
     return pose_lib.from_euler(
-        output.angles.reshape(num_clips, num_pairs, 3),
-        output.translation.reshape(num_clips, num_pairs, 3),
+        output.angles.reshape(shape), output.translation.reshape(shape)
     )

@@ -13,6 +13,7 @@ of every adjacent pair are used. `n` directed pairs per clip, `m = b n` of a bat
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -43,7 +44,6 @@ from mdm_jax.methods import (
 )
 from mdm_jax.methods.base import Method
 from mdm_jax.networks import correlation_net, motion_field_net
-from mdm_jax.networks.motion_net import FramePairs
 from mdm_jax.structs import Batch, Motion, Pairs, Prediction
 
 Array = jax.Array
@@ -93,20 +93,13 @@ class MotionFieldModel(nn.Module):
             return Prediction(depth=depth, intrinsics=batch.intrinsics)
 
         target, source = frame_pairs.of_clip(num_frames)
-        num_pairs = len(target)
         intrinsics = learned_cameras.before_motion(self.intrinsics_head, batch, camera)
         output = self.motion_net(
-            FramePairs(
-                frame_pairs.select(batch.frames, target),
-                frame_pairs.select(batch.frames, source),
-                frame_pairs.select(depth, target),
-                frame_pairs.select(depth, source),
-                jnp.repeat(intrinsics, num_pairs, axis=0),
-            )
+            frame_pairs.network_input(batch.frames, depth, intrinsics)
         )
 
         def by_clip(x: Array) -> Array:
-            return x.reshape(num_clips, num_pairs, *x.shape[1:])
+            return x.reshape(num_clips, len(target), *x.shape[1:])
 
         residual = residual_field.restrain(
             by_clip(output.residual), batch, options=options, step=step
@@ -225,18 +218,20 @@ def loss_terms(
     terms["log_scale_pin"] = depth_priors.log_scale_pin(
         depths, config.train.log_depth_pin
     )
+    terms["depth_supervision"] = _depth_supervision(depths, batch, weights)
+    return terms
+
+
+def _depth_supervision(depths: Array, batch: Batch, weights: Any) -> Array:
+    """Returns the error of depth where it is known; 0 if it is known nowhere."""
     if batch.depth is not None:
-        terms["depth_supervision"] = depth_priors.sparse_depth_l1(
-            depths, frame_pairs.flatten(batch.depth)
-        )
-    elif weights.get("depth_supervision", 0.0):
+        return depth_priors.sparse_depth_l1(depths, frame_pairs.flatten(batch.depth))
+    if weights.get("depth_supervision", 0.0):
         raise ValueError(
             "config.loss_weights.depth_supervision needs depth in every batch, got "
             "none: give a data set with depth, or set the weight to 0"
         )
-    else:
-        terms["depth_supervision"] = jnp.zeros(())
-    return terms
+    return jnp.zeros(())
 
 
 def _reconstruction_terms(
