@@ -10,11 +10,8 @@ own file. Unknown fields are an error, so that a misspelt override cannot go unn
 from __future__ import annotations
 
 import difflib
-import inspect
 import os
 import pathlib
-import re
-from collections.abc import Callable
 
 import ml_collections
 from absl import logging
@@ -230,7 +227,7 @@ def base_config() -> ConfigDict:
     return c
 
 
-def _defaults(method: str) -> ConfigDict:
+def defaults_of(method: str) -> ConfigDict:
     """Returns the base config with the loss weights of a method."""
     config = base_config()
     if method in methods.METHODS:
@@ -266,8 +263,21 @@ def validate(config: ConfigDict) -> None:
 # --- Configs of older versions -------------------------------------------------------
 
 
+def recorded(path: str | os.PathLike[str]) -> dict[str, object]:
+    """Returns the settings in a run's file, by their present flat names.
+
+    Raises:
+        ValueError: the file is not a config.
+    """
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8")
+        return renamed_settings.translated(settings.flatten(settings.from_json(text)))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is not a config of this version: {error}") from error
+
+
 def read(path: str | os.PathLike[str]) -> ConfigDict:
-    """Returns the config that a run's folder keeps, in the form of this version.
+    """Returns the config in a run's file, in the form of this version.
 
     Fields that were renamed since the run was made are translated; fields that are
     newer take their defaults, with a warning.
@@ -275,23 +285,16 @@ def read(path: str | os.PathLike[str]) -> ConfigDict:
     Raises:
         ValueError: the file is not a config, or has fields that never existed.
     """
-    path = pathlib.Path(path)
+    values = recorded(path)
+    method = str(values.get("method"))
+    defaults = settings.flatten(defaults_of(method))
+    added = {name: x for name, x in defaults.items() if name not in values}
+    config = settings.unflatten(values | added)
     try:
-        old = settings.flatten(settings.from_json(path.read_text(encoding="utf-8")))
-        method = str(old.get("method"))
-        values = {
-            name: x
-            for name, x in old.items()
-            if renamed_settings.new_name(name) is None
-        }
-        values |= renamed_settings.translate(old, method)
-        defaults = settings.flatten(_defaults(method))
-        added = {name: x for name, x in defaults.items() if name not in values}
-        config = settings.unflatten(values | added)
         validate(config)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise ValueError(f"{path} is not a config of this version: {error}") from error
-    # What other methods read does not matter to this run.
+    # Settings of other methods do not matter to this run.
     others = tuple(f"{name}." for name in methods.METHODS if name != method)
     new_fields = [
         f"config.{name}={value}"
@@ -303,56 +306,3 @@ def read(path: str | os.PathLike[str]) -> ConfigDict:
             "%s is older than %s: taking the defaults", path, ", ".join(new_fields)
         )
     return config
-
-
-# --- What settings mean --------------------------------------------------------------
-
-
-def meanings() -> dict[str, str]:
-    """Returns the meaning of every field: the comment above its default."""
-    result = _comments(base_config)
-    for name, method in methods.METHODS.items():
-        group = _comments(method.config_group)
-        result |= {f"{name}.{field}": text for field, text in group.items()}
-    return result
-
-
-def _comments(function: Callable[[], ConfigDict]) -> dict[str, str]:
-    """Returns the comment above each assignment `c.field = ...` of a function.
-
-    A comment holds for all assignments up to the next comment or group.
-    """
-    result: dict[str, str] = {}
-    comment: list[str] = []
-    is_open = False
-    for line in inspect.getsource(function).splitlines():
-        line = line.strip()
-        if line.startswith("#"):
-            comment = [*comment, line[1:].strip()] if is_open else [line[1:].strip()]
-            is_open = True
-            continue
-        is_open = False
-        if not line or line.endswith("ConfigDict()"):
-            comment = []
-        elif match := re.match(r"c\.([\w.]+) = ", line):
-            result[match[1]] = " ".join(comment)
-    return result
-
-
-def explain(config: ConfigDict) -> str:
-    """Returns every setting that differs from its default, with its meaning.
-
-    Settings of methods that are not trained are left out.
-    """
-    defaults, meaning = settings.flatten(_defaults(config.method)), meanings()
-    others = tuple(f"{name}." for name in methods.METHODS if name != config.method)
-    lines = [f"method = {config.method}"]
-    for name, value in settings.flatten(config).items():
-        if value == defaults.get(name) or name.startswith(others):
-            continue
-        lines.append(f"{name} = {value}    (default {defaults.get(name, 'none')})")
-        if name.startswith("loss_weights."):
-            lines.append("    Weight of this loss term.")
-        elif text := meaning.get(name):
-            lines.append(f"    {text}")
-    return "\n".join(lines)

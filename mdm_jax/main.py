@@ -17,8 +17,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from mdm_jax import command_line, settings
-from mdm_jax import config as config_lib
+from mdm_jax import command_line, explain, settings
 from mdm_jax.methods import renamed_settings
 from mdm_jax.train import startup
 
@@ -45,7 +44,7 @@ def main(argv: list[str]):
     startup.quiet_libraries()
     config, workdir = _CONFIG.value, _WORKDIR.value
     if _EXPLAIN.value:
-        print(config_lib.explain(config))
+        print(explain.explain(config))
         return
     if workdir is None:
         raise app.UsageError("--workdir is missing: the folder of the run")

@@ -22,7 +22,7 @@ LAYERS = (
     ("synthetic", "input_pipeline"),
     ("methods", "annotation", "two_view", "prepared"),
     ("config",),
-    ("presets",),
+    ("presets", "explain"),
     ("visualize",),
     ("evaluation",),
     ("prediction",),

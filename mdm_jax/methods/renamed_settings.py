@@ -29,16 +29,13 @@ def new_name(field: str) -> str | None:
     return _RENAMED.get(field) or _RENAMED_OF_METHOD.get(field)
 
 
-def translate(values: Mapping[str, object], method: str) -> dict[str, object]:
-    """Returns the values of renamed fields by their present names.
-
-    Args:
-        values: settings of an old run, by flat name.
-        method: that the run trains.
-    """
-    return {
-        str(new_name(name)): value
-        for name, value in values.items()
-        if name in _RENAMED
-        or (name in _RENAMED_OF_METHOD and name.startswith(f"{method}."))
-    }
+def translated(values: Mapping[str, object]) -> dict[str, object]:
+    """Returns the settings of a run, by flat name, with all names as they are now."""
+    method = values.get("method")
+    result = {name: value for name, value in values.items() if new_name(name) is None}
+    for name, value in values.items():
+        if name in _RENAMED:
+            result[_RENAMED[name]] = value
+        elif name in _RENAMED_OF_METHOD and name.startswith(f"{method}."):
+            result[_RENAMED_OF_METHOD[name]] = value
+    return result

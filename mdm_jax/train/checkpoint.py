@@ -88,7 +88,11 @@ def _write_config(path: pathlib.Path, config: ml_collections.ConfigDict):
 
 
 def _check_same(path: pathlib.Path, config: ml_collections.ConfigDict):
-    old = settings.flatten(config_lib.read(path))
+    """Raises ValueError where a run would be resumed with other settings.
+
+    Settings that are newer than the run cannot have been others; they get a warning.
+    """
+    old = config_lib.recorded(path)
     # Through JSON, in which lists and tuples are the same.
     new = settings.flatten(settings.from_json(settings.to_json(config)))
     # With a schedule that does not depend on it, a run may be prolonged.
@@ -101,8 +105,8 @@ def _check_same(path: pathlib.Path, config: ml_collections.ConfigDict):
         for name in sorted(set(old) | set(new))
         if old.get(name) != new.get(name) and not name.startswith(may_change)
     }
-    for name in MAY_CHANGE_WITH_WARNING:
-        if name in differing:
+    for name in list(differing):
+        if name in MAY_CHANGE_WITH_WARNING or name not in old:
             logging.warning("Resuming with a change: %s", differing.pop(name))
     if differing:
         raise ValueError(

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from mdm_jax import config as config_lib
-from mdm_jax import presets
 from mdm_jax.geometry import camera, motion, pose
 from mdm_jax.methods import (
     base,
@@ -318,7 +317,7 @@ def _moved_by(rng, poses, *, angle=0.0, share=0.0):
 
 
 def test_the_objective_is_least_at_the_truth(truth, drive):
-    weights = presets.instance_motion_weights()
+    weights = instance_motion.LOSS_WEIGHTS
 
     @functools.partial(jax.jit, compiler_options=_FAST)
     def objective(batch, **answers):
