@@ -40,6 +40,7 @@ def test_hosts_find_each_other_before_training(
         "_CONFIG": config_lib.base_config(),
         "_WORKDIR": str(tmp_path),
         "_MULTIHOST": multihost,
+        "_EXPLAIN": False,
     }
     for name, value in flags.items():
         monkeypatch.setattr(main, name, types.SimpleNamespace(value=value))
@@ -118,7 +119,7 @@ def test_mistakes_get_one_line_that_says_what_to_do(tmp_path):
     )
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("error: dataset.path '/nowhere/at/all' does not exist")
+    assert last.startswith("error: /nowhere/at/all does not exist")
 
     unknown = _train(
         "--config=configs/video.py:smoke",

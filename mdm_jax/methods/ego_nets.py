@@ -6,6 +6,8 @@ in either frame are masked out of both.
 
 from __future__ import annotations
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -69,7 +71,7 @@ def egomotion(
     # E(M^0_t M^0_r I_t, M^0_t M^0_r I_r)
     seen = frame_pairs.select(background, target)
     seen = seen & frame_pairs.select(background, source)
-    pairs = pairs.replace(mask_a=seen, mask_b=seen)
+    pairs = dataclasses.replace(pairs, mask_a=seen, mask_b=seen)
     output = net(pairs, train=train)
     shape = (len(batch.frames), len(target), 3)
     return pose_lib.from_euler(

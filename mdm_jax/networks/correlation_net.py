@@ -13,6 +13,7 @@ translations are multiplied by that mean: they scale with depth.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -186,7 +187,8 @@ class CorrelationMotionNet(nn.Module):
         residual = head(evidence.astype(self.dtype))
         _, height, width = depths.shape
         residual = resampling.double_bilinear(residual, (height, width))
-        return output.replace(residual=residual * depths[asked][..., None] * scale)
+        residual = residual * depths[asked][..., None] * scale
+        return dataclasses.replace(output, residual=residual)
 
     @property
     def _asked(self) -> slice:
