@@ -173,9 +173,14 @@ def export_network(variables: Mapping[str, Any], *, decoder: bool) -> Arrays:
         decoder: whether it is a `DisparityNet`, and its decoder is wanted too.
 
     Raises:
-        ValueError: it has layer norms, which no such network has.
+        ValueError: its encoder is no ResNet, or has layer norms.
     """
     own = flatten(variables)
+    if "params/encoder/stem_conv/kernel" not in own:
+        raise ValueError(
+            "this layout is for runs with config.networks.encoder=resnet; export the "
+            "parameters instead"
+        )
     if not any(path.startswith("batch_stats/encoder/") for path in own):
         raise ValueError(
             "an encoder with layer norms has no equal among torchvision's, which have "

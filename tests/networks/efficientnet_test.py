@@ -121,6 +121,13 @@ def test_a_missing_array_is_named():
         efficientnet_weights.import_encoder(shapes, arrays)
 
 
+@pytest.mark.parametrize("norm", efficientnet.NORMS)
+def test_the_layout_of_resnets_is_refused(norm):
+    shapes = _as_network(_shapes(efficientnet.EfficientNetEncoder(norm=norm)))
+    with pytest.raises(ValueError, match=r"config\.networks\.encoder=resnet"):
+        pretrained.export_network(shapes, decoder=False)
+
+
 def test_a_missing_package_is_named(monkeypatch):
     def absent(name):
         raise importlib.metadata.PackageNotFoundError(name)
