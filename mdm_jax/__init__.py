@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from mdm_jax import geometry, losses
     from mdm_jax.evaluation.evaluate_files import evaluate_files
     from mdm_jax.run.loading import load
-    from mdm_jax.train.loop import train_and_evaluate as train
+    from mdm_jax.train.loop import train_and_evaluate
 
-__all__ = ["evaluate_files", "geometry", "load", "losses", "train"]
+__all__ = ["evaluate_files", "geometry", "load", "losses", "train_and_evaluate"]
 __version__ = "0.1.0"
 
 # Name to its module and the name there; modules have none.
@@ -27,7 +27,8 @@ _PUBLIC = {
     "geometry": ("mdm_jax.geometry", ""),
     "load": ("mdm_jax.run.loading", "load"),
     "losses": ("mdm_jax.losses", ""),
-    "train": ("mdm_jax.train.loop", "train_and_evaluate"),
+    # Not `train`: that is the package, once it is imported.
+    "train_and_evaluate": ("mdm_jax.train.loop", "train_and_evaluate"),
 }
 
 

@@ -157,15 +157,16 @@ def base_config() -> ConfigDict:
         c[name] = method.config_group()
     c.loss_weights = ConfigDict(dict(methods.METHODS[c.method].LOSS_WEIGHTS))
 
-    # Two-view geometry (see `two_view`), estimated from optical flow when recordings are
-    # opened, if the weight of `triangulation`, `egomotion_prior` or `static_motion` is
-    # not 0. These terms fall linearly to the share `floor` of their weights over
-    # `decay_steps`; 0: they keep their weights.
+    # Two-view geometry, for the losses `triangulation`, `egomotion_prior` and
+    # `static_motion`; it is estimated from optical flow when recordings are opened, if
+    # one of them has a weight.
     c.two_view = ConfigDict()
+    # The weights of these losses fall linearly to the share `floor` of themselves over
+    # `decay_steps`; 0: they stay.
     c.two_view.floor = 0.3
     c.two_view.decay_steps = 0
-    # Largest width, in pixels, of the frames that flow is computed on: original frames
-    # where these are at hand. Larger is slower and better.
+    # Largest width, in pixels, of the original frames that flow is computed on. Larger
+    # is slower and more accurate.
     c.two_view.max_width = 640
 
     c.optimizer = ConfigDict()

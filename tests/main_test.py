@@ -128,3 +128,16 @@ def test_mistakes_get_one_line_that_says_what_to_do(tmp_path):
     )
     assert unknown.returncode != 0
     assert "learning_rat" in unknown.stderr
+
+
+def test_sizes_and_old_names_of_settings_are_understood_and_explained():
+    done = _train(
+        "--config=configs/synthetic.py:instance_motion",
+        "--config.dataset.size=32x96",
+        "--config.networks.object_pose=none",
+        "--explain",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "dataset.size = (32, 96)    (default (128, 416))" in done.stdout
+    assert "instance_motion.object_pose = none    (default conv)" in done.stdout
+    assert "object_pose is called --config.instance_motion.object_pose" in done.stderr
