@@ -28,7 +28,15 @@ LAYERS = (
     ("prediction",),
     ("train",),
     ("run",),
-    ("main", "evaluate", "predict", "export", "annotate", "prepare"),
+    (
+        "main",
+        "evaluate",
+        "predict",
+        "export",
+        "annotate",
+        "prepare",
+        "two_view.__main__",
+    ),
 )
 LAYER_OF = {unit: index for index, units in enumerate(LAYERS) for unit in units}
 # Losses and input pipeline stand on geometry alone.
@@ -50,6 +58,8 @@ PENDING = {
 
 def _unit(module: str) -> str:
     """Returns the layered unit of a dotted module name, "" for the package itself."""
+    if module.endswith(".__main__"):  # A command, above the package that it is in.
+        return module.removeprefix("mdm_jax.")
     return module.split(".")[1] if "." in module else ""
 
 

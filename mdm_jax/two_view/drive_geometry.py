@@ -17,6 +17,7 @@ from mdm_jax.two_view import (
     focal_curve,
     front_end,
     still_regions,
+    texture,
     turning,
 )
 from mdm_jax.two_view.front_end import PairGeometry
@@ -80,7 +81,10 @@ def survey(
         if accumulator is None:
             accumulator = still_regions.Accumulator(images[0].shape[:2], intrinsics)
         flows = _both_flows(index, images, flow)
-        errors = _errors(flows)
+        errors = [
+            np.where(mask, error, np.float32(np.inf))
+            for mask, error in zip(_usable(images, None), _errors(flows), strict=True)
+        ]
         camera = front_end.egomotion(flows, errors, intrinsics, options=options)
         limit = options.limits.error
         length = flow_error.median_length(flows[0], errors[0], max_error=limit)
@@ -125,7 +129,7 @@ def neighbours(
             forward,
             backward,
             intrinsics,
-            usable=usable,
+            usable=_usable(images, usable),
             previous=previous,
             options=options,
         )
@@ -143,6 +147,11 @@ def _both_flows(
         Frame(index + i, f"{index + i:06d}", image) for i, image in enumerate(images)
     )
     return flow(one, other), flow(other, one)
+
+
+def _usable(images: Sequence[Array], mask: Array | None) -> tuple[Array, Array]:
+    one, other = (texture.textured(image) for image in images)
+    return (one, other) if mask is None else (one & mask, other & mask)
 
 
 def _errors(flows: tuple[Array, Array]) -> list[Array]:

@@ -36,7 +36,7 @@ class RelativePose(NamedTuple):
     """
 
     rotation: Float[Array, "3 3"]
-    direction: Float[Array, 3]
+    direction: Float[Array, " 3"]
     inliers: float
     positive: float
 

@@ -108,8 +108,8 @@ def front_end(
     backward: Float[Array, "h w 2"],
     intrinsics: Float[Array, "3 3"],
     *,
-    usable: Bool[Array, "h w"] | None = None,
-    previous: Float[Array, 3] | None = None,
+    usable: tuple[Bool[Array, "h w"], Bool[Array, "h w"]] | None = None,
+    previous: Float[Array, " 3"] | None = None,
     options: Options = DEFAULT,
 ) -> tuple[PairGeometry, PairGeometry]:
     """Returns the geometry of a pair of frames, (earlier, later) and (later, earlier).
@@ -120,7 +120,8 @@ def front_end(
         flow: from the earlier frame to the later, pixels; NaN where unknown.
         backward: from the later frame to the earlier.
         intrinsics: pixels of these frames.
-        usable: pixels that see the world; not the hood, nor burnt-in text.
+        usable: pixels of the earlier and of the later frame that may be trusted: those
+            with texture that see the world, not the hood or burnt-in text.
         previous: direction (`pose.direction`) of the pair before, for continuity.
         options: thresholds.
 
@@ -134,7 +135,10 @@ def front_end(
         flow_error.forward_backward(backward, flow),
     ]
     if usable is not None:
-        errors = [np.where(usable, error, np.float32(np.inf)) for error in errors]
+        errors = [
+            np.where(mask, error, np.float32(np.inf))
+            for mask, error in zip(usable, errors, strict=True)
+        ]
     camera = egomotion(
         (flow, backward), errors, intrinsics, previous=previous, options=options
     )
@@ -149,7 +153,7 @@ def egomotion(
     errors: list[Float[Array, "h w"]],
     intrinsics: Float[Array, "3 3"],
     *,
-    previous: Float[Array, 3] | None = None,
+    previous: Float[Array, " 3"] | None = None,
     options: Options = DEFAULT,
 ) -> Egomotion:
     """Returns the egomotion later_from_earlier.

@@ -21,10 +21,10 @@ def refine(
     rays_target: Float[Array, "n 3"],
     rays_source: Float[Array, "n 3"],
     rotation: Float[Array, "3 3"],
-    direction: Float[Array, 3],
+    direction: Float[Array, " 3"],
     *,
     scale: float,
-) -> tuple[Float[Array, "3 3"], Float[Array, 3]]:
+) -> tuple[Float[Array, "3 3"], Float[Array, " 3"]]:
     """Returns rotation and unit direction of source_from_target, refined.
 
     Args:
@@ -64,7 +64,7 @@ def sampson(
     rays_target: Float[Array, "n 3"],
     rays_source: Float[Array, "n 3"],
     rotation: Float[Array, "3 3"],
-    direction: Float[Array, 3],
+    direction: Float[Array, " 3"],
 ) -> Float[Array, " n"]:
     """Returns signed Sampson distances on the plane z = 1.
 

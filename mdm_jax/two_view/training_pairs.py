@@ -27,11 +27,11 @@ from mdm_jax.geometry.view import View
 from mdm_jax.input_pipeline import transforms
 from mdm_jax.recording.arrays import Recording
 from mdm_jax.sources import intrinsics_file
-from mdm_jax.two_view import drive_geometry, front_end
+from mdm_jax.two_view import drive_geometry, front_end, texture
 
 Array = np.ndarray
 
-_VERSION = 1  # increase it when the same frames must give other geometry
+_VERSION = 2  # increase it when the same frames must give other geometry
 _SURVEYED = 24  # pairs
 
 
@@ -203,6 +203,7 @@ def _maps(work: _Work, poses: Array) -> Iterator[Array]:
             flow_sources.dense_inverse_search(one, other),
             flow_sources.dense_inverse_search(other, one),
             intrinsics,
+            usable=(texture.textured(one.image), texture.textured(other.image)),
             options=work.options,
         )
         maps = [

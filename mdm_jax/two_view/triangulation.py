@@ -34,7 +34,7 @@ def triangulate(
     flow: Float[Array, "h w 2"],
     intrinsics: Float[Array, "3 3"],
     rotation: Float[Array, "3 3"],
-    translation: Float[Array, 3],
+    translation: Float[Array, " 3"],
 ) -> Triangulated:
     """Returns depth, epipolar residual and parallax of every target pixel.
 

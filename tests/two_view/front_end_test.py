@@ -190,7 +190,7 @@ def test_pixels_that_see_no_world_are_left_out():
     usable[-20:] = False
     flow, backward, *_ = corridors.pair(FIRST, SECOND)
     flow[-20:], backward[-20:] = 0, 0
-    ahead, behind = _run(flow, backward, usable=usable)
+    ahead, behind = _run(flow, backward, usable=(usable, usable))
     assert ahead.state == front_end.MOVING
     for geometry in (ahead, behind):
         assert not geometry.trusted[-20:].any()

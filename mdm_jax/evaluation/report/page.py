@@ -117,7 +117,7 @@ def write(
         ),
     ]
     page, title = folder / "report.html", f"Evaluation: {protocol.name}"
-    atomic.write_text(page, _page_text(title, protocol.source, sections))
+    atomic.write_text(page, page_text(title, protocol.source, sections))
     return page
 
 
@@ -143,7 +143,8 @@ def _csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _page_text(title: str, note: str, sections: Sequence[Section]) -> str:
+def page_text(title: str, note: str, sections: Sequence[Section]) -> str:
+    """Returns a page as one HTML text that contains its pictures."""
     body = "\n".join(map(_section, sections))
     title, note = html.escape(title), html.escape(note)
     return (
