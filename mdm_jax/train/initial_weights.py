@@ -88,7 +88,7 @@ def calibrate(
     """Returns the fresh state with the factor and offset of disparity set, if it has any.
 
     The median depth of the frames becomes `exp(config.train.log_depth_pin)`, and zero
-    disparity 20 times that.
+    disparity 20 times that. A factor and offset that were learned before stay.
 
     Args:
         config: of the run.
@@ -97,6 +97,9 @@ def calibrate(
     """
     depth_params = state.params.get("depth_net", {})
     if "head_factor" not in depth_params:
+        return state
+    given = jax.device_get((depth_params["head_factor"], depth_params["head_offset"]))
+    if given != (1.0, 0.0):  # Not their initial values: of an export of ours.
         return state
     net = depth_nets.create(config.networks)
     raw = jax.jit(functools.partial(net.apply, method="raw"))(

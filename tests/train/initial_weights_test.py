@@ -193,6 +193,8 @@ def test_the_median_depth_of_a_foundation_model_is_where_priors_expect_it(tiny_c
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(depth_nets, "create", lambda _: net)
         after = initial_weights.calibrate(tiny_config, state, frames)
+        # What an export brings along is kept.
+        assert initial_weights.calibrate(tiny_config, after, frames / 2) is after
     depth = jax.jit(net.apply)(
         {"params": after.params["depth_net"]}, frames.reshape(4, 28, 42, 3)
     )
