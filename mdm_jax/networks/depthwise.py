@@ -1,8 +1,8 @@
 """Depthwise convolutions in the form in which each platform computes them fast.
 
-GPUs and TPUs have kernels for grouped convolutions. XLA's CPU backend computes these 20
-to 40 times slower than a sum of shifted products, forward, and up to 100 times slower
-backward; `benchmarks/depthwise.py` has the figures. On CPU the convolution is therefore
+GPUs and TPUs have kernels for grouped convolutions. XLA's CPU backend takes 3 to 20 times
+longer for these than for a sum of shifted products, and 7 to 20 times longer with their
+gradients; `benchmarks/depthwise.py` has the figures. On CPU the convolution is therefore
 that sum, with a derivative of its own:
 
     y[i] = sum_t k[t] x[s i + t - p]        t runs over the taps, p pixels of padding
