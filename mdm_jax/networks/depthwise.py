@@ -1,7 +1,7 @@
 """Depthwise convolutions in the form in which each platform computes them fast.
 
-GPUs and TPUs have kernels for grouped convolutions. XLA's CPU backend takes 3 to 20 times
-longer for these than for a sum of shifted products, and 7 to 20 times longer with their
+GPUs and TPUs have kernels for grouped convolutions. XLA's CPU backend takes 3 to 50 times
+longer for these than for a sum of shifted products, and 7 to 30 times longer with their
 gradients; `benchmarks/depthwise.py` has the figures. On CPU the convolution is therefore
 that sum, with a derivative of its own:
 
