@@ -75,13 +75,13 @@ def _define_options() -> dict[str, Any]:
 
 
 def _define(field: dataclasses.Field, text: str, choices: Any = None) -> Any:
+    default: Any = field.default
     if choices:
-        return flags.DEFINE_enum(field.name, field.default, choices, text)
-    if field.default == ():
+        return flags.DEFINE_enum(field.name, default, choices, text)
+    if default == ():
         return flags.DEFINE_list(field.name, [], text)
-    define: Any = {bool: flags.DEFINE_bool, float: flags.DEFINE_float}
-    define = define.get(type(field.default), flags.DEFINE_string)
-    return define(field.name, field.default, text)
+    kinds: Any = {bool: flags.DEFINE_bool, float: flags.DEFINE_float}
+    return kinds.get(type(default), flags.DEFINE_string)(field.name, default, text)
 
 
 _OPTIONS = _define_options()
