@@ -17,6 +17,7 @@ import numpy as np
 from mdm_jax.evaluation import (
     depth,
     depth_comparison,
+    kitti_frames,
     map_files,
     odometry,
     protocols,
@@ -66,6 +67,11 @@ class DepthFiles:
     ground_truth_size: Annotated[
         Sequence[int], "Height and width of the images of points: 375x1242."
     ] = ()
+    kitti_frames: Annotated[
+        Path | None,
+        "List of frames, such as the Eigen test set: ground_truth is the"
+        " folder of KITTI's raw data, whose LiDAR and images are evaluated.",
+    ] = None
     cityscapes_cameras: Annotated[
         Path | None, "Camera folder if the truth is Cityscapes disparity."
     ] = None
@@ -77,17 +83,8 @@ class DepthFiles:
 
         The predictions are those in files or, if given, `predict` of the images.
         """
-        truth = true_depth.open_truth(
-            _given(self.ground_truth, "ground_truth"),
-            png_unit=self.ground_truth_png_unit,
-            points=self.ground_truth_points,
-            size=self.ground_truth_size or None,
-            cameras=self.cityscapes_cameras,
-            allow_pickle=self.allow_pickle,
-        )
-        images = labels = None
-        if self.images is not None:
-            images = self._paired(map_files.open_images(self.images), truth)
+        truth, images = self._truth_and_images()
+        labels = None
         if self.masks is not None:
             labels = map_files.open_maps(self.masks, labels=True)
             labels = self._paired(labels, truth)
@@ -99,6 +96,24 @@ class DepthFiles:
             raise ValueError("--ground_truth for a run needs --images to predict")
         inputs = depth.Inputs(truth, predictions, kind, labels, self.moving_labels)
         return inputs, images
+
+    def _truth_and_images(self) -> tuple[Maps, Maps | None]:
+        path = _given(self.ground_truth, "ground_truth")
+        images = None
+        if self.kitti_frames is not None:
+            truth, images = kitti_frames.open_frames(path, self.kitti_frames)
+        else:
+            truth = true_depth.open_truth(
+                path,
+                png_unit=self.ground_truth_png_unit,
+                points=self.ground_truth_points,
+                size=self.ground_truth_size or None,
+                cameras=self.cityscapes_cameras,
+                allow_pickle=self.allow_pickle,
+            )
+        if self.images is not None:
+            images = self._paired(map_files.open_images(self.images), truth)
+        return truth, images
 
     def _predictions(self, truth: Maps) -> Maps:
         maps = map_files.open_maps(

@@ -28,6 +28,7 @@ from mdm_jax.sources import source as source_lib
 from mdm_jax.sources.source import Source
 
 _EARTH_RADIUS = 6378137.0  # metres, WGS 84
+_MIN_DEPTH = 0.1  # metres; nearer points lie on the recording car
 _DATE = re.compile(r"\d{4}_\d{2}_\d{2}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,9})?")
 _DRIVE = re.compile(r"\d{4}_\d{2}_\d{2}_drive_\d{4}_sync")
@@ -54,34 +55,46 @@ class KittiDrive(Source):
         return image_file.read(self.files[index], size=self.size)
 
     def points(self, index: int) -> np.ndarray | None:
-        points = self._points_camera(index)
-        if points is None:
+        scan = self._scan(index)
+        if scan is None:
             return None
+        points = projection.transform(self.camera_from_velo, scan)
         return projection.project(points, self.intrinsics, self.size)
 
-    def devkit_depth(self, index: int) -> np.ndarray | None:
+    def devkit_depth(
+        self, index: int, *, from_laser: bool = False
+    ) -> np.ndarray | None:
         """Returns the frame's depth map as the development kit lays it out.
 
-        Float32 `[h w]`, depth along the optical axis in metres, 0 where unknown. The
-        kit counts pixels from 1: a point goes to `round(x) - 1, round(y) - 1`, one
-        pixel up and left of where `points` has it. The nearest of several points wins.
-        Published depth metrics are computed on such maps.
+        Float32 `[h w]` in metres, 0 where unknown. The kit counts pixels from 1: a point
+        goes to `round(x) - 1, round(y) - 1`, one pixel up and left of its position in
+        `points`. The nearest of several points wins.
+
+        Args:
+            index: of the frame.
+            from_laser: return the distance along the laser's x axis, 0.27 m more than
+                the depth along the optical axis. The published scripts (monodepth2,
+                SfMLearner) evaluate on it.
 
         Raises:
             DataError: as for `points`.
         """
-        points = self._points_camera(index)
-        if points is None:
+        scan = self._scan(index)
+        if scan is None:
             return None
-        points = projection.project(points, self.intrinsics, None)
+        camera = projection.transform(self.camera_from_velo, scan)
+        ahead = camera[:, 2] > _MIN_DEPTH
+        points = projection.project(camera[ahead], self.intrinsics, None)
         pixels = np.round(points[:, :2]).astype(np.int64) - 1
-        return projection.scatter(pixels, points[:, 2], self.size)
+        depth = scan[ahead, 0] if from_laser else points[:, 2]
+        return projection.scatter(pixels, depth, self.size)
 
     def truth_files(self) -> list[pathlib.Path]:
         folder = self.folder / "velodyne_points" / "data"
         return [folder / f"{number:010d}.bin" for number in self.numbers]
 
-    def _points_camera(self, index: int) -> np.ndarray | None:
+    def _scan(self, index: int) -> np.ndarray | None:
+        """Returns the points `[n 3]` ahead of the laser in its axes, metres."""
         path = self.truth_files()[index]
         if not file_content.is_folder(path.parent):
             return None
@@ -90,8 +103,7 @@ class KittiDrive(Source):
             return np.zeros((0, 3))
         points = file_content.read_floats(path, 4)[:, :3].astype(np.float64)
         # The kit drops what is behind the laser before it projects.
-        points = points[points[:, 0] >= 0]
-        return projection.transform(self.camera_from_velo, points)
+        return points[points[:, 0] >= 0]
 
     def world_from_camera(self) -> np.ndarray | None:
         paths = [
