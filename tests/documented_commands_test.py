@@ -32,6 +32,7 @@ _WRITTEN = ("output", "data_dir", "workdir")
 _READ = (
     *("input", "source", "masks", "images", "predictions", "ground_truth", "path"),
     *("config.dataset.path", "config.dataset.masks", "config.networks.init", "workdir"),
+    "kitti_frames",
 )
 
 # What makes a command small. Equal sizes and batches share compiled programs.

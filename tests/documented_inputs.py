@@ -101,6 +101,10 @@ def _kitti(root: pathlib.Path):
     shutil.copytree(drive, drive.with_name("2011_09_26_drive_0002_sync"))
 
 
+def _eigen_frames(path: pathlib.Path):
+    path.write_text("2011_09_26/2011_09_26_drive_0002_sync 0000000001 l\n")
+
+
 def _kitti_odometry(root: pathlib.Path):
     """A sequence to train on and one that is held out."""
     tiny_sets.kitti_odometry(root)
@@ -200,6 +204,7 @@ INPUTS = {
     "disps.npy": _disparities,
     "gt_depths.npz": _depths,
     "given/kitti": _kitti,
+    "eigen_test_files.txt": _eigen_frames,
     "given/kitti_odometry": _kitti_odometry,
     "given/cityscapes": _cityscapes,
     "given/clips/video": _clips,
