@@ -1,18 +1,18 @@
-"""Cityscapes, the sequences around the training images, bonnet cut away.
+"""Cityscapes, the sequences around the training images, bonnet cropped.
 
     python -m mdm_jax.main --config=configs/cityscapes.py --workdir=runs/cityscapes \\
         --config.dataset.path=/path/to/cityscapes
 
-The data set is read where it was unpacked (`leftImg8bit_sequence`, `camera` and, for
-depth, `disparity` or `disparity_sequence`); resized frames and depth are kept in the
+The raw files are read where they were unpacked (`leftImg8bit_sequence`, `camera` and, for
+depth, `disparity` or `disparity_sequence`); resized frames and depth are cached in the
 workdir. Networks, losses and schedule are those of Li et al. 2020.
 
-The tables at the end are of training drives and, where they are on disk, of the official
-validation cities (`validation drive`; `--config.evaluation.split=test` takes the test
-cities): depth from disparity at the training size; camera poses are not published.
+Training ends with tables of training drives and, if they are on disk, of the official
+validation cities (or the test cities, `--config.evaluation.split=test`): depth from
+disparity at the training size. Camera poses are not published.
 
 Published (Li et al. 2020, median scaled, 80 m, 1525 test images): Abs Rel 0.119.
-Measured here: nothing yet but that ten steps run; there is no figure of this code.
+Measured with this code: only that ten steps run.
 """
 
 from mdm_jax import config as config_lib

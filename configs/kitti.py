@@ -1,22 +1,20 @@
-"""KITTI raw, all drives but the Eigen test scenes, left and right colour camera.
+"""KITTI raw, all drives except the Eigen test scenes, left and right colour camera.
 
     python -m mdm_jax.main --config=configs/kitti.py --workdir=runs/kitti \\
         --config.dataset.path=/path/to/kitti
 
-The data set is read where it was unpacked; resized frames and LiDAR depth are kept in
-the workdir (160 kB and 213 kB a frame).
-Networks, losses and schedule are those of Li et al. 2020.
+The raw files are read where they were unpacked; resized frames and LiDAR depth are cached
+in the workdir (160 kB and 213 kB per frame). Networks, losses and schedule are those of
+Li et al. 2020. `dataset.split` and `dataset.held_out` may also name list files of targets.
 
-The tables at the end are of training drives and, where they are on disk, of the Eigen
-test scenes (`test drive`): LiDAR depth at the training size, OXTS camera motion. They
-are not the published protocol, which takes listed frames at full size and cuts the
-border away: `mdm_jax.evaluate --protocol=kitti_eigen` is. A list file of targets can be
-trained on (`--config.dataset.split=LIST`) or held out (`--config.dataset.held_out=LIST`).
+Training ends with tables of training drives and, if they are on disk, of the Eigen test
+scenes: LiDAR depth at the training size and OXTS camera motion. The published protocol
+(listed frames, full size, cropped border) is `mdm_jax.evaluate --protocol=kitti_eigen`.
 
-Published (median scaled, 80 m, 697 test frames): Abs Rel 0.130 to 0.133 (Li et al.
-2020, 128x416); for `instance_motion`, which needs instance masks, 0.124 (Lee et al.
-2019) and 0.112 (2021, ResNet-18), at 256x832. Measured here: nothing yet but that ten
-steps run; there is no figure of this code.
+Published (median scaled, 80 m, 697 test frames): Abs Rel 0.130 to 0.133 (Li et al. 2020,
+128x416); for `instance_motion`, which needs instance masks, 0.124 (Lee et al. 2019) and
+0.112 (2021, ResNet-18) at 256x832.
+Measured with this code: only that ten steps run.
 """
 
 from mdm_jax import config as config_lib

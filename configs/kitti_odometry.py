@@ -3,14 +3,13 @@
     python -m mdm_jax.main --config=configs/kitti_odometry.py \\
         --workdir=runs/kitti_odometry --config.dataset.path=/path/to/kitti_odometry
 
-The data set is read where it was unpacked; resized frames, and LiDAR depth where the
-scans are there, are kept in the workdir. Networks, losses and schedule are those of Li
-et al. 2020. The tables at the end are of training drives and, where they are on disk,
-of sequences 09 and 10 (`test drive`). Trajectories are measured by the published
-protocols with `mdm_jax.evaluate` (its `--protocol=list` names them).
+The raw files are read where they were unpacked; resized frames, and LiDAR depth if the
+scans are there, are cached in the workdir. Networks, losses and schedule are those of Li
+et al. 2020. Training ends with tables of training drives and, if they are on disk, of
+sequences 09 and 10. `mdm_jax.evaluate` measures trajectories by the published protocols
+(`--protocol=list` names them).
 
-Published for this split: no figure of either method is quoted here. Measured here:
-nothing yet but that ten steps run; there is no figure of this code.
+Measured with this code: only that ten steps run.
 """
 
 from mdm_jax import config as config_lib

@@ -3,16 +3,18 @@
     python -m mdm_jax.main --config=configs/video.py --workdir=runs/mine \\
         --config.dataset.path=/path/to/frames_or_video.mp4
 
+Without variants, networks have a quarter of the papers' widths at 128x416, which a GPU
+trains in minutes and two CPU cores in an hour or two.
+
 Intrinsics (`--config.dataset.intrinsics=`): `fx,fy,cx,cy` in pixels of the original
 frames, the path of a text file with 4 or 9 numbers, `fov:65` for a horizontal field of
-view in degrees, or `learned`. Left out, a `cam.txt` in the folder is read. `learned`
-learns one set of intrinsics for each video (`camera.intrinsics=video`).
+view in degrees, or `learned` for one learned set per video. By default `cam.txt` in the
+folder is read.
 
 A folder of videos, or of folders, is one recording each, such as clips of many cameras
-from the web: with `--config.dataset.intrinsics=learned` each has its own camera. Those
-of different sizes are all cut to the shape of `dataset.size`.
+from the web. Recordings of different sizes are cropped to the shape of `dataset.size`.
 
-`--config.dataset.crop=0,0.2,0,0` cuts away a fifth at the bottom (a bonnet), and
+`--config.dataset.crop=0,0.2,0,0` crops a fifth at the bottom (a bonnet), and
 `--config.dataset.frame_stride=2` pairs every frame with the next but one.
 
 There is no ground truth: the run writes `panel.png` with depth, object motion and the
@@ -43,11 +45,7 @@ VARIANTS = {
 
 
 def get_config(arg: str = ""):
-    """Returns the config of comma-separated variants, such as `paper_net,full_width`.
-
-    Without a variant: a quarter of the papers' widths at 128x416, which a GPU trains in
-    minutes and two CPU cores in an hour or two.
-    """
+    """Returns the config of comma-separated variants, such as `paper_net,full_width`."""
     c = config_lib.base_config()
     c.dataset.name = "video"
     c.dataset.size = (128, 416)
