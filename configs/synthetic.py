@@ -15,7 +15,7 @@ object motion.
     instance_motion,large   110       0.159          0.279          0.781
 
 `smoke` takes ten steps at toy size. Seeds, ablations and what was tried are in
-docs/results.md.
+docs/results.md; `instance_motion` is measured on 18 test drives.
 """
 
 from mdm_jax import config as config_lib

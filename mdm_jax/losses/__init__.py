@@ -1,13 +1,12 @@
 """Training losses: one idea per module, every loss a scalar.
 
-Every loss takes its inputs with any leading axes, here written `*n` (directed frame
-pairs, usually flattened with the batch), and returns the mean over all of them. What
-the paper writes as a mean over one image is taken per image wherever the difference
-matters, that is in every normaliser.
+Inputs have any leading axes, written `*n` (directed frame pairs, usually flattened with
+the batch), and a loss is the mean over all of them. Normalisers are computed per image,
+as in the papers' formulas.
 
 Where a residual is exactly zero, a mask is empty or a weight is zero, the gradient is
-zero and not NaN. What must not carry gradient is stopped in the function that
-documents it, so that no caller can forget.
+zero and not NaN. Gradients that must be stopped are stopped in the loss itself, whose
+docstring says so.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What two frames say of one scene agrees: depth, and motion forth and back.
+"""Consistency of two frames: of depth, and of forward and backward motion.
 
-Notation: (R_ab, T_ab) moves points of the target frame a to the source frame b,
-(R_ba, T_ba) back; p' is where pixel p lands in b, and T_ba<p'> the backward motion
-sampled there. Z' and D^_b as in `masking`.
+Notation: (R_ab, T_ab) moves points of the target frame a to the source frame b and
+(R_ba, T_ba) back; p' is the projection of pixel p's moved point into b, and T_ba<p'> the
+backward motion sampled there. Z' and D^_b as in `masking`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from mdm_jax import numerics
 from mdm_jax.geometry import rotation as rotation_lib
 from mdm_jax.losses import masking
 
-# Squared motion below which forth and back are not compared: 1e-6 rad is the rounding
-# of a float32 rotation matrix, and the cycle errors have gradients like 1 / |motion|.
+# Squared motion below which the cycle errors vanish: 1e-6 rad is the rounding error of a
+# float32 rotation matrix, and the gradients of the errors grow like 1 / |motion|.
 _LEAST_SQUARED_MOTION = 1e-12
 
 
@@ -26,8 +26,8 @@ def depth_consistency(
 ) -> Float[Array, ""]:
     """Returns the mean over all pixels of the masked depth difference.
 
-    Gradients flow into both depths as given. In Li et al. 2020 the source's depth map
-    is stopped *before* it is sampled, so that `sampled_depth` moves with p' only.
+    Both depths have gradients. In Li et al. 2020 the gradient of the source's depth map
+    is stopped *before* sampling, so that `sampled_depth` depends on p' only.
 
     Args:
         mask: the occlusion mask O.
@@ -42,11 +42,11 @@ def depth_consistency(
 def rotation_cycle(
     rotation_ab: Float[Array, "*n 3 3"], rotation_ba: Float[Array, "*n 3 3"]
 ) -> Float[Array, ""]:
-    """Returns how far the rotations forth and back are from cancelling.
+    """Returns the deviation of `R_ab R_ba` from the identity, relative to the rotations.
 
-    Relative to the rotations themselves, so that it is not lowered by rotating less:
-    0 for inverse rotations, 1 if one of them is the identity, about 2 for equal small
-    ones. 0 without gradient if neither rotates (Li et al. 2020, eq. 6, first term).
+    Being relative, it cannot be lowered by rotating less: it is 0 for inverse rotations,
+    1 if one of them is the identity, and about 2 for equal small ones. Without any
+    rotation, it is 0 and has no gradient (Li et al. 2020, eq. 6, first term).
     """
     identity = jnp.broadcast_to(jnp.eye(3, dtype=rotation_ab.dtype), rotation_ab.shape)
 
@@ -65,16 +65,16 @@ def translation_cycle(
     translation_ba_warped: Float[Array, "*n h w 3"],
     mask: Bool[Array, "*n h w"],
 ) -> Float[Array, ""]:
-    """Returns how far the translation fields forth and back are from cancelling.
+    """Returns the deviation of both translation fields from cancelling each other.
 
-    Relative to the translations themselves, per pixel; mean over all pixels, zero
+    It is relative to the translations, per pixel; the mean is over all pixels, with zero
     where masked out (Li et al. 2020, eq. 6, second term).
 
     Args:
         rotation_ab: R_ab.
-        translation_ab: T_ab, egomotion and object motion together.
-        translation_ba_warped: T_ba<p'>, sampled at pixels p' that carry no gradient;
-            may be non-finite where masked out.
+        translation_ab: T_ab, egomotion plus object motion.
+        translation_ba_warped: T_ba<p'>, sampled at p' without a gradient to p'; may be
+            non-finite where masked out.
         mask: the occlusion mask O.
     """
     forth = masking.zero_outside(mask, translation_ab)

@@ -1,4 +1,4 @@
-"""Optional terms on depth alone: against collapse, scale drift, and for sparse truth.
+"""Optional terms on depth: against collapse and scale drift, and sparse supervision.
 
 Notation: D is predicted depth and <D> its mean over the pixels of one image.
 """
@@ -14,8 +14,8 @@ from mdm_jax import numerics
 def depth_variance(depth: Float[Array, "*n h w"]) -> Float[Array, ""]:
     """Returns the inverse of the relative variance of depth, averaged over images.
 
-    It is large for a depth map that collapses to a constant; bounded by 1e6, where the
-    gradient vanishes because a constant map has no direction to prefer.
+    It is large for a depth map that collapses to a constant, and bounded by 1e6, where
+    the gradient vanishes.
 
     Args:
         depth: positive, of any scale.
@@ -32,9 +32,9 @@ def sparse_depth_l1(
 ) -> Float[Array, ""]:
     """Returns the mean absolute log ratio of predicted and known depth.
 
-    In the logarithm an error of one percent counts the same near and far, and too
-    near the same as too far. The mean is over known pixels only, all images together,
-    and 0 where there are none: a sparse scan must not weigh less than a dense one.
+    In the logarithm an error of one percent counts the same at every depth and in both
+    directions. The mean is over the known pixels of all images, so that sparse scans
+    weigh no less than dense ones; it is 0 if there are none.
 
     Args:
         depth: positive, in the unit of the ground truth.
@@ -51,13 +51,13 @@ def log_scale_pin(
 ) -> Float[Array, ""]:
     """Returns the squared distance of the mean log depth from a target.
 
-    The losses leave one global scale free; this holds it in place. The mean is over
-    all images together: pinned one by one, near and far scenes would be pulled to one
-    depth. Its gradient is the same factor for all log depths, hence changes no shape.
+    The other losses leave one global scale free; this one fixes it. The mean is over all
+    images, because a mean per image would pull near and far scenes to one depth. Its
+    gradient is the same for all log depths, so it does not change the shape of a map.
 
     Args:
         depth: positive.
-        target_log_depth: natural logarithm of the wanted geometric mean depth.
+        target_log_depth: natural logarithm of the target geometric mean depth.
     """
     return jnp.square(jnp.mean(_log(depth > 0, depth)) - target_log_depth)
 

@@ -1,10 +1,10 @@
-"""A view put together from background and objects, each warped by its own motion.
+"""Consistency of the target with a view composed of background and objects.
 
 Notation (Lee et al. 2019, section 3.3): I_t is the target image, I_r the source and I^
-the whole view of it from the target; V is its validity, D^s the source's depth where
-each target pixel lands and D^c the depth of the landing point computed from the
-target's; both in one camera frame. Means are over the pixels of one image that count,
-and then over images; an image of which nothing counts adds 0.
+the source rebuilt from the target's view; V is the validity of I^, D^s the source's depth
+sampled at the projections of the moved points and D^c the depth of these points, both in
+the same camera frame. Means are over the counted pixels of an image, and then over
+images; an image without such pixels adds 0.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def depth_inconsistency(
 ) -> Float[Array, "*n h w"]:
     """Returns the relative difference of two depths, in [0, 1), and 0 where not valid.
 
-    Gradients flow into both, as given (eqs. 18 to 21).
+    Both depths have gradients (eqs. 18 to 21).
 
     Args:
         sampled: D^s, positive where valid; may be non-finite elsewhere.
@@ -41,9 +41,9 @@ def depth_inconsistency(
 def weighted_valid(
     valid: Bool[Array, "*n h w"], inconsistency: Float[Array, "*n h w"]
 ) -> Float[Array, "*n h w"]:
-    """Returns V', which counts a pixel the less the less its depths agree (eq. 23).
+    """Returns V', the validity weighted by the agreement of the two depths (eq. 23).
 
-    It carries no gradient: depths must not disagree in order to lower another loss.
+    It has no gradient: otherwise depths would disagree to lower another loss.
     """
     # V' = (1 - Ddiff) V
     weight = masking.zero_outside(valid, 1.0 - inconsistency)
@@ -57,8 +57,8 @@ def explained(
 ) -> Bool[Array, "*n h w"]:
     """Returns the auto mask: where warping the source lowers the colour error.
 
-    What looks alike in both frames without any warp (textureless, at rest relative to
-    the camera, infinitely far) says nothing of depth (Godard et al. 2019).
+    Pixels that look alike in both frames without a warp (textureless, at rest relative
+    to the camera, infinitely far) give no information on depth (Godard et al. 2019).
     """
     # |I_t - I^| < |I_t - I_r|
     warped_error = jnp.mean(jnp.abs(target - view), axis=-1)
@@ -77,8 +77,8 @@ def photometric(
     Args:
         target: I_t, in [0, 1].
         view: I^, in [0, 1], finite everywhere.
-        weight: V', zero where a pixel does not count; carries no gradient.
-        ssim_share: a, from 0 (colour alone) to 1 (SSIM alone).
+        weight: V', zero for pixels to ignore; its gradient is stopped.
+        ssim_share: a, from 0 (only colour) to 1 (only SSIM).
     """
     difference = jnp.mean(numerics.safe_abs(target - view), axis=-1)
     dissimilarity = jnp.mean(ssim.dissimilarity(view, target), axis=-1)
@@ -94,7 +94,7 @@ def weighted_mean(
 
     Args:
         values: finite.
-        weight: at least 0; carries no gradient.
+        weight: at least 0; its gradient is stopped.
     """
     weight = jax.lax.stop_gradient(weight)
     total = jnp.sum(values * weight, axis=(-2, -1))

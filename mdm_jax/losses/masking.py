@@ -1,9 +1,9 @@
-"""Which pixels of a warped view count, and how much.
+"""Masks and weights of the pixels of a warped view.
 
-Notation: of the target pixel p, Z' is the depth of its moved point in the source
-camera frame (`Warped.depth`), D^_b the depth that the source's own depth map has where
-that point lands, O the occlusion mask and W the proximity weight. Neither O nor W
-carries gradient: a network must not lower a loss by moving pixels out of it.
+Notation: Z' is the depth of a target pixel's moved point in the source camera frame
+(`Warped.depth`), D^_b the source's depth map sampled at the projection of that point, O
+the occlusion mask and W the proximity weight. O and W have no gradient: a network must
+not lower a loss by moving pixels out of it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ def in_front(
     projected_depth: Float[Array, "*n h w"],
     sampled_depth: Float[Array, "*n h w"],
 ) -> Bool[Array, "*n h w"]:
-    """Returns the occlusion mask O: the pixel lands, and before what is seen there.
+    """Returns the occlusion mask O.
 
-    Of two pixels in two frames that show one surface with slightly different depth,
-    exactly one counts; occluded pixels never do (Li et al. 2020, section 3.3).
+    It is true where the moved point projects into the source image, in front of the
+    surface seen there. If two frames show one surface at slightly different depths, it is
+    true for exactly one of the two pixels (Li et al. 2020, section 3.3).
 
     Args:
-        valid: the warp's validity.
+        valid: validity of the warp.
         projected_depth: Z', in the source camera frame.
-        sampled_depth: D^_b, the source's depth at the landing point.
+        sampled_depth: D^_b, the source's depth at the projection.
     """
     # O(p) = 1[valid and Z'(p) < D^_b(p)]
     return valid & (projected_depth < sampled_depth)
@@ -37,15 +38,15 @@ def proximity_weight(
     projected_depth: Float[Array, "*n h w"],
     sampled_depth: Float[Array, "*n h w"],
 ) -> Float[Array, "*n h w"]:
-    """Returns W, in [0, 1]: 1 where both depths agree, 1/2 one deviation apart.
+    """Returns the proximity weight W, in [0, 1], without gradient.
+
+    It is 1 where both depths agree and 1/2 where they are one standard deviation apart
+    (Li et al. 2020, section 3.3).
 
     Args:
-        valid: the warp's validity; W is 0 outside.
+        valid: validity of the warp; W is 0 outside.
         projected_depth: Z', in the source camera frame.
-        sampled_depth: D^_b, the source's depth at the landing point.
-
-    Returns:
-        The weight of each pixel, without gradient (Li et al. 2020, section 3.3).
+        sampled_depth: D^_b, the source's depth at the projection.
     """
     front = in_front(valid, projected_depth, sampled_depth)
     squared_error = jnp.square(zero_outside(valid, sampled_depth - projected_depth))
@@ -61,10 +62,9 @@ def proximity_weight(
 def movable_mask(
     labels: Integer[Array, "*n h w"], *, dilation: int = 8
 ) -> Bool[Array, "*n h w"]:
-    """Returns where objects may be: within `dilation` pixels of a label that is not 0.
+    """Returns the pixels within `dilation` pixels of a label other than 0.
 
-    The distance is the larger of the two coordinate distances, so each labelled pixel
-    grows to a square of `2 dilation + 1` pixels.
+    Each labelled pixel grows to a square with sides of `2 dilation + 1` pixels.
 
     Args:
         labels: 0 for background; of any integer type.
@@ -81,43 +81,22 @@ def movable_mask(
     return mask
 
 
-def min_pool(valid: Bool[Array, "*n h w"], *, factor: int = 2) -> Bool[Array, "*n H W"]:
-    """Returns which blocks of `factor` x `factor` pixels are valid throughout.
-
-    Rows and columns that fill no block are dropped, as in `pyramid.halve`.
-    """
-    require_bool(valid)
-    height, width = (size // factor for size in valid.shape[-2:])
-    if min(height, width) < 1:
-        raise ValueError(
-            f"min_pool expects at least {factor}x{factor} pixels, got {valid.shape}"
-        )
-    inside = valid[..., : height * factor, : width * factor]
-    blocks = inside.reshape(*valid.shape[:-2], height, factor, width, factor)
-    return jnp.all(blocks, axis=(-3, -1))
-
-
 def zero_outside(mask: Bool[Array, "*m"], values: Array) -> Array:
-    """Returns `values` where the mask is true and 0 elsewhere, as are the gradients.
+    """Returns `values` where the mask is true and 0 elsewhere; likewise the gradients.
 
     Args:
-        mask: the leading axes of `values`; all trailing ones are masked together.
+        mask: over the leading axes of `values`.
         values: may be non-finite where masked out.
 
     Raises:
-        ValueError: the mask is not bool: `where` would take any weight for true.
+        ValueError: the mask is not bool; `where` would treat any weight as true.
     """
-    require_bool(mask)
-    trailing = tuple(range(mask.ndim, values.ndim))
-    return jnp.where(jnp.expand_dims(mask, trailing), values, 0.0)
-
-
-def require_bool(mask: Array) -> None:
-    """Raises ValueError if a mask is not bool."""
     if mask.dtype != jnp.bool_:
         raise ValueError(
             f"mask expects bool, got {mask.dtype} of shape {mask.shape}: threshold it"
         )
+    trailing = tuple(range(mask.ndim, values.ndim))
+    return jnp.where(jnp.expand_dims(mask, trailing), values, 0.0)
 
 
 def _dilate(mask, radius, axis):
@@ -125,7 +104,7 @@ def _dilate(mask, radius, axis):
     border = [(0, 0)] * mask.ndim
     border[axis] = (radius, radius)
     mask = jnp.pad(mask, border)
-    # Doubling the window needs log2(window) passes, one maximum per offset all of them.
+    # Doubling the window takes log2(window) passes instead of one per offset.
     window = 1
     while window < 2 * radius + 1:
         shift = min(window, 2 * radius + 1 - window)

@@ -1,12 +1,11 @@
-"""What is known of an object before its motion is: where it went, and how tall it is.
+"""Priors on single objects: their displacement, and their height.
 
-Photometric losses alone let the motion of small objects stay at zero, and put a car that
-drives as fast as the camera infinitely far away. Two priors prevent it (Lee et al. 2019,
+With photometric losses alone the motion of small objects stays at zero, and a car at the
+camera's speed is placed infinitely far away. Two priors prevent this (Lee et al. 2019,
 section 3.3, after Casser et al. 2019).
 
-Every loss is a mean over the objects that are valid, of all images together: a batch
-with many of them does not weigh more than one with few, and one with none gives 0.
-Objects are in slots `k`; M^n is the mask of the n-th.
+Every loss is a mean over the valid objects of all images, and 0 without any. Objects are
+in slots `k`; M^n is the mask of the n-th.
 """
 
 from __future__ import annotations
@@ -19,18 +18,19 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mdm_jax import numerics
 
-# Squared motion (radians, depth units) below which forth and back are not compared: the
-# rounding of what takes several float32 products to bring into one frame.
+# Squared motion (radians, depth units) below which the cycle error vanishes: the rounding
+# error of the float32 products that bring both motions into one frame.
 _LEAST_SQUARED_MOTION = 1e-8
 
 
 class Boxes(NamedTuple):
-    """How tall objects appear.
+    """The vertical extent of objects.
 
     Attributes:
-        height: `[*n k]`, rows from an object's first to its last; 0 without a pixel.
-        complete: bool `[*n k]`, neither of them is the image's first or last row, where
-            an object may go on outside.
+        height: `[*n k]`, number of rows from an object's first to its last; 0 for an
+            empty mask.
+        complete: bool `[*n k]`, the object touches neither the first nor the last row of
+            the image, where it may be cut off.
     """
 
     height: Array
@@ -63,7 +63,7 @@ def slot_masks(
 
 
 def boxes(masks: Bool[Array, "*n h w k"]) -> Boxes:
-    """Returns how tall the objects appear, in pixels."""
+    """Returns the vertical extent of the objects, in pixels."""
     rows = jnp.any(masks, axis=-2)
     num_rows = rows.shape[-2]
     first = jnp.argmax(rows, axis=-2)
@@ -81,17 +81,17 @@ def translation_prior(
     scene_depth: Float[Array, "*n"],
     valid: Bool[Array, "*n k"],
 ) -> Float[Array, ""]:
-    """Returns the mean L1 distance of objects' translations from a measured one.
+    """Returns the mean L1 distance of objects' translations from measured ones.
 
-    Relative to the scene's depth, as `height_prior` is. The papers' is not, which weighs
-    about as much where depth is about 1; in metres it would outweigh all other losses
-    together, and the measured translation is no more than a rough guide.
+    It is relative to the scene's depth, as `height_prior` is. The papers' is absolute,
+    which is about the same for depths near 1; in metres it would dominate all other
+    losses, and the measured translation is only a rough guide.
 
     Args:
         translation: t^n.
-        displacement: t^n_p, from the mean of an object's points in the target to that
-            in the source, camera motion undone; carries no gradient.
-        scene_depth: <D_t>, mean depth of the image; carries no gradient.
+        displacement: t^n_p, from the mean of an object's points in the target to their
+            mean in the stabilized source; its gradient is stopped.
+        scene_depth: <D_t>, mean depth of the image; its gradient is stopped.
         valid: which objects count.
     """
     # L_t = sum_n |t^n - t^n_p|_1 / <D_t>
@@ -110,22 +110,22 @@ def height_prior(
     valid: Bool[Array, "*n k"],
     complete: Bool[Array, "*n k"],
 ) -> Float[Array, ""]:
-    """Returns how far objects are from where their height in the image puts them.
+    """Returns the mean error of objects' depth against the depth their height implies.
 
-    Relative to the scene's depth; gradients flow into the object's depth and the height
-    all objects share, so that it is learned. An object that the image cuts off is at
-    least as tall as what is seen of it: it may be nearer, but not farther (not in the
-    papers; nothing else holds near cars, which leave the image from frame to frame).
-    Those that are nearer count as objects without an error.
+    It is relative to the scene's depth. The object's depth and the height that all
+    objects share have gradients, so that the height is learned. An object that the image
+    border cuts off is taller than its visible part and may be nearer, so only a depth
+    that is too large counts as an error (not in the papers; no other loss constrains
+    near cars, which leave the image from frame to frame).
 
     Args:
         object_depth: <D_t in M^n>, mean depth of the object.
         box_height: h^n, pixels.
         focal_y: f_y, pixels.
         height: h_prior, in depth units.
-        scene_depth: <D_t>, mean depth of the image; carries no gradient.
-        valid: which objects count; false for one of no height.
-        complete: which are not cut off above or below.
+        scene_depth: <D_t>, mean depth of the image; its gradient is stopped.
+        valid: which objects count.
+        complete: which objects are not cut off above or below.
     """
     # L_h = sum_n |<D_t in M^n> - f_y h_prior / h^n| / <D_t>
     expected = numerics.safe_divide(focal_y[..., None] * height, box_height)
@@ -142,10 +142,9 @@ def motion_cycle(
     reverse_translation: Float[Array, "*n 3"],
     valid: Bool[Array, "*n"],
 ) -> Float[Array, ""]:
-    """Returns how far objects' motions forth and back are from cancelling.
+    """Returns the deviation of forward and backward motions of objects from cancelling.
 
-    Relative to the motions themselves, rotation and translation apart, as in
-    `consistency`.
+    Rotation and translation are each relative to their own size, as in `consistency`.
 
     Args:
         rotation: R, from target to source.

@@ -1,4 +1,4 @@
-"""How much the warped source image differs from the target image.
+"""Differences between the warped source image and the target image.
 
 Notation: I_a is the target image, I^_b the source image warped to it, O the occlusion
 mask and W the proximity weight of `masking`.
@@ -21,8 +21,8 @@ def masked_l1(
 ) -> Float[Array, ""]:
     """Returns the mean over all pixels and channels of the masked colour difference.
 
-    The mean is over the whole image, not over the mask: a mean over the mask would
-    reward masking out all but a few easy pixels (Li et al. 2020, section 3.3).
+    The mean is over the whole image: a mean over the mask would reward masking out all
+    but a few easy pixels (Li et al. 2020, section 3.3).
 
     Args:
         target: I_a.
@@ -44,7 +44,7 @@ def weighted_ssim_loss(
     Args:
         target: I_a, in [0, 1].
         warped: I^_b, in [0, 1]; finite everywhere, as `warp.inverse_warp` makes it.
-        weight: W; carries no gradient.
+        weight: W; its gradient is stopped.
     """
     similarity = ssim.weighted_ssim(warped, target, jax.lax.stop_gradient(weight))
     # L_ssim = mean( clip((1 - ssim)/2, 0, 1) * pool(W) )

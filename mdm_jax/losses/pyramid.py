@@ -1,8 +1,8 @@
 """Coarser copies of images, for losses at several scales.
 
-Scale s has half the resolution of scale s - 1. With it go `masking.min_pool` for
-masks, `intrinsics.resize(K, from_size=(2, 2), to_size=(1, 1))` for intrinsics (the
-ratio is exactly 2 for odd sizes too), and the weight `2**-s` of its losses.
+Scale s has half the resolution of scale s - 1. Its intrinsics are
+`intrinsics.resize(K, from_size=(2, 2), to_size=(1, 1))` (the ratio is exactly 2 for odd
+sizes too), and its losses have the weight `2**-s`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ def pyramid(
     `for image, depth in pyramid(image, depth[..., None], num_scales=3)`.
 
     Args:
-        *images: of any number of channels; a map without channels needs an axis.
+        *images: with any number of channels; a map without channels needs an axis.
         num_scales: at least 1.
 
     Raises:
-        ValueError: no scale is asked for, or the images are too small for the last.
+        ValueError: `num_scales` is below 1, or the images are too small.
     """
     if num_scales < 1:
         raise ValueError(f"num_scales expects at least 1, got {num_scales}")
@@ -37,8 +37,8 @@ def pyramid(
 def halve(image: Float[Array, "*n h w c"]) -> Float[Array, "*n H W c"]:
     """Returns the means over blocks of 2x2 pixels.
 
-    A last odd row or column is dropped, so that a coarse pixel is centred between its
-    four fine ones everywhere.
+    An odd last row or column is dropped, so that every coarse pixel is centred between
+    its four fine pixels.
 
     Raises:
         ValueError: the image has fewer than two rows or columns.

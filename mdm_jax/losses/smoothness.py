@@ -1,4 +1,4 @@
-"""Depth changes little where the image does.
+"""Edge-aware smoothness: depth changes little where the image changes little.
 
 Notation: D is depth, d disparity divided by its mean over the image, du and dv are
 differences between horizontal and vertical neighbours.
@@ -15,14 +15,14 @@ from mdm_jax import numerics
 def edge_aware_disparity(
     depth: Float[Array, "*n h w"], image: Float[Array, "*n h w c"]
 ) -> Float[Array, ""]:
-    """Returns the first-order smoothness of disparity, less at edges of the image.
+    """Returns the mean gradient of disparity, weighted down at image edges.
 
-    Dividing by the mean makes it independent of the scale of depth; without that it
-    is lowered by moving everything away (Li et al. 2020, eq. 5).
+    Dividing by the mean disparity makes it independent of the scale of depth; otherwise
+    moving everything away would lower it (Li et al. 2020, eq. 5).
 
     Args:
         depth: positive, of any scale.
-        image: the frame the depth belongs to, in [0, 1].
+        image: the frame, in [0, 1].
 
     Raises:
         ValueError: the image has fewer than two rows or columns.
@@ -32,8 +32,8 @@ def edge_aware_disparity(
     mean = jnp.mean(disparity, axis=(-2, -1))
     # d = (1/D) / <1/D>
     # mean |du d| exp(-mean_c |du I|) + mean |dv d| exp(-mean_c |dv I|)
-    # Divided by <1/D> last: fused into the differences, its rounding would leave
-    # gradients of random sign on a constant map.
+    # Dividing by <1/D> earlier would leave gradients of random sign on a constant map,
+    # by rounding.
     horizontal = numerics.safe_abs(jnp.diff(disparity, axis=-1))
     horizontal = horizontal * _flatness(jnp.diff(image, axis=-2))
     vertical = numerics.safe_abs(jnp.diff(disparity, axis=-2))
@@ -45,14 +45,14 @@ def edge_aware_disparity(
 def edge_aware_depth_squared(
     depth: Float[Array, "*n h w"], image: Float[Array, "*n h w c"]
 ) -> Float[Array, ""]:
-    """Returns the squared smoothness of depth, less at edges of the image.
+    """Returns the mean squared gradient of depth, weighted down at image edges.
 
-    It grows with the square of the depth's scale, and far things, whose depth changes
-    most from pixel to pixel, dominate it (Lee et al. 2019, after Ranjan et al. 2019).
+    It grows with the square of the depth's scale, and distant surfaces, whose depth
+    changes most per pixel, dominate it (Lee et al. 2019, after Ranjan et al. 2019).
 
     Args:
         depth: positive.
-        image: the frame the depth belongs to, in [0, 1].
+        image: the frame, in [0, 1].
 
     Raises:
         ValueError: the image has fewer than two rows or columns.

@@ -9,9 +9,9 @@ the contrast-structure term of SSIM needs the variances of s and d only:
 
     (2 cov + c2) / (var[x] + var[y] + c2) = 1 - 2 var[d] / (var[s] + var[d] + 2 c2),
 
-and the brightness term likewise their squared means. This form has one window mean
-less, and equal images give exactly 0 with exactly zero gradient, where the difference
-of two rounded variances would not.
+and the brightness term likewise their squared means. This form needs one window mean
+less, and for equal images it is exactly 0 with zero gradient, which a difference of two
+rounded variances is not.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 
 
 class WeightedSsim(NamedTuple):
-    """Dissimilarity of the windows that lie inside the image.
+    """Dissimilarity of the windows inside the image.
 
     Attributes:
         dissimilarity: `[*n h-2 w-2 c]`, in [0, 1].
@@ -47,17 +47,17 @@ def weighted_ssim(
 ) -> WeightedSsim:
     """Returns `clip((1 - ssim) / 2, 0, 1)` of weighted 3x3 windows, and their weight.
 
-    A weight near 0 keeps a pixel out of the moments of its windows (Li et al. 2020,
-    section 3.3; there the weight is `masking.proximity_weight`).
+    Pixels with a weight near 0 do not enter the moments of their windows (Li et al. 2020,
+    section 3.3, with `masking.proximity_weight`).
 
     Args:
         x: an image in [0, 1].
-        y: the image it is compared with, in [0, 1].
-        weight: at least 0; gradients flow to it, stop them in the caller if unwanted.
-        c1: stabiliser of the brightness term, which drops out when infinite.
-        c2: stabiliser of the contrast-structure term, dropping out when infinite.
+        y: the image to compare with, in [0, 1].
+        weight: at least 0; it has a gradient.
+        c1: constant of the brightness term; infinite leaves the term out.
+        c2: constant of the contrast-structure term; infinite leaves the term out.
         weight_epsilon: added to the weight, so that windows of zero weight have
-            plain means.
+            unweighted means.
 
     Raises:
         ValueError: the image is smaller than a window, or shapes disagree.
@@ -92,14 +92,14 @@ def dissimilarity(
 ) -> Float[Array, "*n h w c"]:
     """Returns `clip((1 - ssim) / 2, 0, 1)` of the 3x3 window around each pixel.
 
-    Images are continued by reflection, so the result has their size (Lee et al. 2021,
-    eq. 20, with the constants of Wang et al. 2004 for images in [0, 1]).
+    Images are padded by reflection, so the result has their size (Lee et al. 2021, eq.
+    20, with the constants of Wang et al. 2004 for images in [0, 1]).
 
     Args:
         x: an image in [0, 1].
-        y: the image it is compared with, in [0, 1].
-        c1: stabiliser of the brightness term, which drops out when infinite.
-        c2: stabiliser of the contrast-structure term, dropping out when infinite.
+        y: the image to compare with, in [0, 1].
+        c1: constant of the brightness term; infinite leaves the term out.
+        c2: constant of the contrast-structure term; infinite leaves the term out.
 
     Raises:
         ValueError: the image is smaller than 2x2, or shapes disagree.
@@ -141,8 +141,8 @@ def _window_mean_forward(z):
 
 
 def _window_mean_backward(_, cotangent):
-    # The transpose of a window sum is the window sum of the padded cotangent. Derived
-    # automatically it would be six padded arrays, twice as slow on CPU.
+    # The transpose of a window sum is the window sum of the padded cotangent. JAX's own
+    # has six padded arrays and is twice as slow on CPU.
     border = [(0, 0)] * (cotangent.ndim - 3) + [(2, 2), (2, 2), (0, 0)]
     return (_window_mean(jnp.pad(cotangent, border)),)
 

@@ -1,6 +1,5 @@
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -10,7 +9,6 @@ from mdm_jax.losses import masking
 in_front = jax.jit(masking.in_front)
 proximity_weight = jax.jit(masking.proximity_weight)
 movable_mask = jax.jit(masking.movable_mask, static_argnames="dilation")
-min_pool = jax.jit(masking.min_pool, static_argnames="factor")
 zero_outside = jax.jit(masking.zero_outside)
 
 
@@ -104,24 +102,6 @@ def test_nothing_movable_stays_nothing():
 def test_negative_dilation_is_refused():
     with pytest.raises(ValueError, match="dilation"):
         movable_mask(np.zeros((1, 4, 6), np.uint8), dilation=-1)
-
-
-@pytest.mark.parametrize("factor", [2, 3])
-def test_min_pool_agrees_with_loop(factor):
-    valid = np.random.default_rng(7).uniform(size=(2, 7, 9)) < 0.8
-    got = min_pool(valid, factor=factor)
-    assert got.shape == (2, 7 // factor, 9 // factor)
-    for b, i, j in np.ndindex(*got.shape):
-        rows = slice(factor * i, factor * (i + 1))
-        columns = slice(factor * j, factor * (j + 1))
-        assert got[b, i, j] == valid[b, rows, columns].all()
-
-
-def test_min_pool_names_bad_input():
-    with pytest.raises(ValueError, match="at least 2x2"):
-        min_pool(np.ones((1, 1, 5), bool))
-    with pytest.raises((ValueError, jaxtyping.TypeCheckError), match="bool|valid"):
-        min_pool(np.ones((1, 4, 4), np.float32))
 
 
 def test_zero_outside_blocks_values_and_gradients():
