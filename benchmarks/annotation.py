@@ -33,7 +33,7 @@ from mdm_jax import settings
 from mdm_jax.annotation import clip_annotation, linking
 from mdm_jax.flow import flow_sources
 from mdm_jax.masks import instances
-from mdm_jax.recording import arrays as recording_lib
+from mdm_jax.recording import true_motion
 from mdm_jax.synthetic import rendered_drives
 
 _OUTPUT = flags.DEFINE_string("output", "", "JSON file for the results.")
@@ -60,7 +60,7 @@ def measure_quality() -> dict[str, dict[str, float]]:
         drive = _drive("validation", index)
         assert drive.instance_labels is not None  # True for synthetic drives.
         flows = {
-            (i, j): recording_lib.optical_flow(drive, i, j).astype(np.float32)
+            (i, j): true_motion.optical_flow(drive, i, j).astype(np.float32)
             for i in range(_FRAMES.value)
             for j in (i - 1, i + 1)
             if 0 <= j < _FRAMES.value

@@ -18,7 +18,7 @@ import matplotlib.figure
 import numpy as np
 
 from mdm_jax.geometry import motion, pose, warp
-from mdm_jax.recording import arrays
+from mdm_jax.recording import true_motion
 from mdm_jax.synthetic import rendered_drives, traffic
 
 OUTPUT = pathlib.Path(__file__).with_suffix(".png")
@@ -50,7 +50,7 @@ def warp_both_ways(drive, target: int, content: np.ndarray):
     """Returns the content `[h w c]` of `SOURCE` as `target` sees it: forward, inverse."""
 
     def camera_motion(a, b):
-        matrix = arrays.camera_motion(drive, a, b)
+        matrix = true_motion.camera_motion(drive, a, b)
         return pose.from_matrix(jnp.asarray(matrix, jnp.float32))
 
     forward = jax.jit(warp.forward_warp)(
@@ -105,7 +105,7 @@ def draw_row(axes, seed: int, target: int) -> None:
     warps = [
         (w[..., :3], w[..., 3] > 0.5) for w in warp_both_ways(drive, target, content)
     ]
-    step = arrays.rigid_motion(drive, SOURCE, target).residual_translation
+    step = true_motion.rigid_motion(drive, SOURCE, target).residual_translation
     metres = np.median(np.linalg.norm(step[mask], axis=-1))
 
     around = window(truth, *(m for _, m in warps))

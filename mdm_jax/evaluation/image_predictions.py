@@ -14,7 +14,7 @@ import numpy as np
 
 from mdm_jax.evaluation.map_files import Maps
 from mdm_jax.evaluation.protocols import DepthProtocol
-from mdm_jax.input_pipeline import transforms
+from mdm_jax.geometry import view as view_lib
 
 
 def predicted_depth(
@@ -42,7 +42,7 @@ def predicted_depth(
             start = index - index % batch_size
             chosen = range(start, min(start + batch_size, len(images)))
             shown = [
-                transforms.resize_image(visible_part(protocol, images.read(i)), size)
+                view_lib.resize_image(visible_part(protocol, images.read(i)), size)
                 for i in chosen
             ]
             # Padded by repetition, so that nothing is compiled twice.

@@ -16,9 +16,9 @@ import ml_collections
 import numpy as np
 
 from mdm_jax.evaluation.measures import depth_metrics
-from mdm_jax.recording import arrays as recording_lib
+from mdm_jax.geometry import intrinsics as intrinsics_lib
+from mdm_jax.recording import true_motion
 from mdm_jax.recording.arrays import Recording
-from mdm_jax.sources import intrinsics_file
 
 # A batch of arrays to the maps of `methods.inference.make_predict`.
 Predict = Callable[[Mapping[str, np.ndarray]], Mapping[str, jax.Array]]
@@ -57,21 +57,19 @@ class FramePair:
 
     def true_camera_motion(self) -> np.ndarray:
         """Returns the true `source_from_target` `[4 4]` of the camera, metres."""
-        return recording_lib.camera_motion(
-            self.recording, self.index, self.source_index
-        )
+        return true_motion.camera_motion(self.recording, self.index, self.source_index)
 
     # Several measures use these two, and computing them takes longer than predicting.
 
     @functools.cached_property
-    def true_motion(self) -> recording_lib.RigidMotion:
+    def true_motion(self) -> true_motion.RigidMotion:
         """The true motion of the point at each target pixel."""
-        return recording_lib.rigid_motion(self.recording, self.index, self.source_index)
+        return true_motion.rigid_motion(self.recording, self.index, self.source_index)
 
     @functools.cached_property
     def moving(self) -> np.ndarray:
         """Bool `[h w]`, whether the point at a target pixel moves in the world."""
-        return recording_lib.moving_mask(self.recording, self.index, self.source_index)
+        return true_motion.moving_mask(self.recording, self.index, self.source_index)
 
 
 def knows_object_motion(recording: Recording) -> bool:
@@ -193,5 +191,5 @@ def _known(recording: Recording, field: str) -> np.ndarray:
 
 def _intrinsics(recording: Recording) -> np.ndarray:
     if recording.intrinsics is None:
-        return intrinsics_file.initial_guess(recording.size)
+        return intrinsics_lib.initial_guess(recording.size)
     return recording.intrinsics

@@ -99,12 +99,31 @@ def from_fov(horizontal_degrees: Any, size: Size) -> Float[Any, "*n 3 3"]:
     return matrix(focal, focal, (width - 1) / 2, (height - 1) / 2)
 
 
-def validate(K: Float[AnyArray, "*n 3 3"], *, size: Size) -> None:
+def initial_guess(size: Size) -> Float[np.ndarray, "3 3"]:
+    """Returns float32 K to start from where the camera is unknown and learned.
+
+    The focal length is the mean of the sides, (h + w) / 2, and the principal point is
+    the centre of the image (Li et al. 2020, the start of per-video intrinsics).
+
+    Args:
+        size: (height, width) of the image.
+    """
+    height, width = size
+    focal = (height + width) / 2
+    K = matrix(focal, focal, (width - 1) / 2, (height - 1) / 2)
+    return np.asarray(K, np.float32)
+
+
+def validate(
+    K: Float[AnyArray, "*n 3 3"], *, size: Size, cropped: bool = False
+) -> None:
     """Checks that K is in pixels of an image of this size; call it outside `jit`.
 
     Args:
         K: intrinsics, with any leading axes.
         size: (height, width) of the image.
+        cropped: whether the image may be part of a larger one, so that the principal
+            point lies anywhere in it.
 
     Raises:
         ValueError: K is not a zero-skew pinhole matrix, is normalised to [0, 1], or
@@ -133,7 +152,8 @@ def validate(K: Float[AnyArray, "*n 3 3"], *, size: Size) -> None:
                 "right, y down?"
             )
         centre = (cx + 0.5) / width, (cy + 0.5) / height
-        fits = all(_CENTRE_PER_SIZE[0] <= c <= _CENTRE_PER_SIZE[1] for c in centre)
+        low, high = (0.0, 1.0) if cropped else _CENTRE_PER_SIZE
+        fits = all(low <= c <= high for c in centre)
         fits &= _FOCAL_PER_WIDTH[0] <= fx / width <= _FOCAL_PER_WIDTH[1]
         if not fits and max(cx, cy) <= 1:
             raise ValueError(

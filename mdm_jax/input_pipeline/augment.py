@@ -14,6 +14,7 @@ import cv2
 import grain
 import numpy as np
 
+from mdm_jax.geometry.view import View
 from mdm_jax.input_pipeline import transforms
 
 # Weights of red, green and blue in luma (ITU-R BT.601).
@@ -107,12 +108,13 @@ def random_crop_resize(
     Both sides are a common random fraction in [min_scale, 1] of the image's, rounded
     to pixels; the intrinsics are exact for the rounded window.
     """
-    height, width = size = sample["frames"].shape[1:3]
+    height, width = sample["frames"].shape[1:3]
+    size = (height, width)
     scale = rng.uniform(min_scale, 1)
     window = (max(1, round(height * scale)), max(1, round(width * scale)))
     y0 = int(rng.integers(height - window[0], endpoint=True))
     x0 = int(rng.integers(width - window[1], endpoint=True))
-    return transforms.resize(transforms.crop(sample, x0=x0, y0=y0, size=window), size)
+    return transforms.see(sample, View(x0, y0, window, size, size))
 
 
 def random_color_matrix(

@@ -17,8 +17,8 @@ import tqdm
 from absl import logging
 
 from mdm_jax.files import array_cache
+from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.recording.arrays import Recording
-from mdm_jax.sources import intrinsics_file
 
 # Fewer frames than this are compared too quickly for a progress bar.
 _SHOW_PROGRESS_FROM = 5000
@@ -250,7 +250,7 @@ class ClipSource:
         window = slice(first, first + (self.table.clip_length - 1) * stride + 1, stride)
         intrinsics = recording.intrinsics
         if intrinsics is None:
-            intrinsics = intrinsics_file.initial_guess(recording.frames.shape[1:3])
+            intrinsics = intrinsics_lib.initial_guess(recording.frames.shape[1:3])
         clip = {
             "frames": np.array(recording.frames[window]),
             "intrinsics": np.array(intrinsics, np.float32),

@@ -25,6 +25,8 @@ import cv2
 import numpy as np
 
 from mdm_jax.geometry import intrinsics
+from mdm_jax.geometry import view as view_lib
+from mdm_jax.geometry.view import View
 
 Sample = dict[str, Any]
 
@@ -34,62 +36,26 @@ _MIN_WEIGHT = 0.1
 _PAIR_MAPS = ("pair_inverse_depth", "pair_weight")
 
 
-def crop(
-    sample: Mapping[str, Any], *, x0: int, y0: int, size: tuple[int, int]
-) -> Sample:
-    """Returns the window of a size (height, width) whose top-left pixel is (x0, y0).
+def see(sample: Mapping[str, Any], view: View) -> Sample:
+    """Returns the sample seen through a view, antialiased.
 
-    The arrays are views of the ones given.
-
-    Raises:
-        ValueError: the window is empty or leaves the image.
+    Depth and labels take the nearest pixel: a mean of two surfaces or of two ids would
+    be neither.
     """
-    height, width = sample["frames"].shape[1:3]
-    if not (0 <= x0 < x0 + size[1] <= width and 0 <= y0 < y0 + size[0] <= height):
-        raise ValueError(
-            f"crop of {size[1]} x {size[0]} pixels at ({x0}, {y0}) does not fit in an"
-            f" image of {width} x {height} (width x height)"
-        )
-    cropped = dict(sample)
-    for key in ("frames", *_LABEL_MAPS, *_PAIR_MAPS):
-        if key in cropped:
-            cropped[key] = cropped[key][:, y0 : y0 + size[0], x0 : x0 + size[1]]
-    cropped["intrinsics"] = intrinsics.crop(sample["intrinsics"], x0=x0, y0=y0)
-    return cropped
-
-
-def resize(sample: Mapping[str, Any], size: tuple[int, int]) -> Sample:
-    """Returns the sample at a size (height, width), by the half-pixel rule.
-
-    Frames are averaged over areas when they shrink (no aliasing) and interpolated
-    linearly when they grow. Depth and labels take the nearest pixel: a mean of two
-    surfaces or of two ids would be neither.
-    """
-    from_size = sample["frames"].shape[1:3]
-    resized = dict(sample)
-    if tuple(size) == from_size:
-        return resized
-    resized["frames"] = np.stack(
-        [resize_image(frame, size) for frame in sample["frames"]]
-    )
-    rows, columns = (
-        np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.int64), old - 1)
-        for new, old in zip(size, from_size, strict=True)
-    )
+    seen = dict(sample)
+    seen["frames"] = np.stack([view.image(frame) for frame in sample["frames"]])
     for key in _LABEL_MAPS:
-        if key in resized:
-            resized[key] = sample[key][:, rows[:, None], columns[None, :]]
-    if "pair_weight" in resized:
-        maps = [
-            resize_inverse_depth(inverse, weight, (size[0], size[1]))
-            for inverse, weight in zip(*(sample[key] for key in _PAIR_MAPS))
-        ]
+        if key in seen:
+            seen[key] = view.labels(sample[key])
+    if "pair_weight" in seen:
+        inverse, weight = (map(view.window, sample[key]) for key in _PAIR_MAPS)
+        maps = zip(inverse, weight, strict=True)
+        if view.size != view.box:
+            maps = (resize_inverse_depth(*pair, size=view.size) for pair in maps)
         for key, values in zip(_PAIR_MAPS, zip(*maps)):
-            resized[key] = np.stack(values)
-    resized["intrinsics"] = intrinsics.resize(
-        sample["intrinsics"], from_size=from_size, to_size=(size[0], size[1])
-    )
-    return resized
+            seen[key] = np.stack(values)
+    seen["intrinsics"] = view.intrinsics(sample["intrinsics"])
+    return seen
 
 
 def resize_inverse_depth(
@@ -104,21 +70,10 @@ def resize_inverse_depth(
         weight: `[h w]`, 0 where the depth is not trusted.
         size: (height, width).
     """
-    mean = resize_image(weight.astype(np.float32), size)
-    total = resize_image((weight * inverse_depth).astype(np.float32), size)
+    mean = view_lib.resize_image(weight.astype(np.float32), size)
+    total = view_lib.resize_image((weight * inverse_depth).astype(np.float32), size)
     known = mean > _MIN_WEIGHT
     return np.where(known, total / np.where(known, mean, 1), 0), mean * known
-
-
-def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Returns an image `[h w]` or `[h w c]` at a size (height, width), antialiased."""
-    # INTER_AREA averages only if no side grows, so what shrinks is shrunk first.
-    shrunk = tuple(np.minimum(image.shape[:2], size).tolist())
-    if shrunk != image.shape[:2]:
-        image = cv2.resize(image, shrunk[::-1], interpolation=cv2.INTER_AREA)
-    if shrunk != tuple(size):
-        image = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-    return image
 
 
 def flip_horizontal(sample: Mapping[str, Any]) -> Sample:

@@ -65,8 +65,12 @@ class VideoIntrinsics(nn.Module):
         focal = self.param("focal", nn.initializers.ones, shape)
         center = self.param("center", nn.initializers.constant(0.5), shape)
         unit = jnp.asarray([[width, height]], jnp.float32)
-        # f = x (H + W) / 2, c = y (W, H)
+        # f = x (H + W) / 2, c = y (W, H) from the border, half a pixel before pixel 0.
+        # The start, x = 1 and y = 1/2, is `geometry.intrinsics.initial_guess`.
         return jnp.concatenate(
-            [focal[video_index] * (height + width) / 2.0, center[video_index] * unit],
+            [
+                focal[video_index] * (height + width) / 2.0,
+                center[video_index] * unit - 0.5,
+            ],
             axis=-1,
         )

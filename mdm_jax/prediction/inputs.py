@@ -114,8 +114,7 @@ def view_of(source: Source, model: Model, fit: str) -> View:
     dataset = model.config.dataset
     if fit == "stretch":
         return view_lib.stretched(source.size, dataset.size)
-    crop = tuple(dataset.crop or (0, 0, 0, 0))
-    return view_lib.centred(source.size, dataset.size, crop)
+    return view_lib.centred(source.size, dataset.size, dataset.crop or ())
 
 
 def given_intrinsics(

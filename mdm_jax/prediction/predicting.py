@@ -16,11 +16,11 @@ import numpy as np
 import tqdm
 from absl import logging
 
+from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.methods.inference import Model
 from mdm_jax.prediction import inputs
 from mdm_jax.prediction.frame_store import FrameStore
 from mdm_jax.prediction.inputs import Input, Labelled
-from mdm_jax.sources import intrinsics_file
 from mdm_jax.visualize import colormaps
 
 
@@ -121,7 +121,7 @@ class _Batches:
         self._clips: list[tuple[str, list[Shown]]] = []
         intrinsics = source_input.intrinsics
         if intrinsics is None:
-            intrinsics = intrinsics_file.initial_guess(source_input.view.size)
+            intrinsics = intrinsics_lib.initial_guess(source_input.view.size)
         self._intrinsics = np.asarray(intrinsics, np.float32)
 
     def add(self, name: str, clip: list[Shown]):

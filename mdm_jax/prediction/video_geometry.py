@@ -23,8 +23,7 @@ from jaxtyping import Bool, Float, UInt8
 from mdm_jax.flow import flow_sources
 from mdm_jax.flow.video_frame import FlowSource, Frame
 from mdm_jax.geometry import intrinsics as intrinsics_lib
-from mdm_jax.input_pipeline import transforms
-from mdm_jax.sources import intrinsics_file
+from mdm_jax.geometry import view as view_lib
 from mdm_jax.sources.source import Source
 from mdm_jax.two_view import (
     drive_geometry,
@@ -159,7 +158,7 @@ def analyse(source: Source, request: Request) -> VideoGeometry:
     size = frames[0].shape[:2]
     given = source.intrinsics
     if given is None:
-        guess = intrinsics_file.initial_guess(size)
+        guess = intrinsics_lib.initial_guess(size)
     else:
         guess = intrinsics_lib.resize(given, from_size=source.size, to_size=size)
     guess = np.asarray(guess, np.float64)
@@ -188,7 +187,7 @@ def _frames(source: Source, request: Request) -> tuple[list[Array], int]:
     size = (round(height * factor), round(width * factor))
 
     def images() -> Iterator[Array]:
-        return source.images(apply=lambda image: transforms.resize_image(image, size))
+        return source.images(apply=lambda image: view_lib.resize_image(image, size))
 
     stride = request.stride or _stride(images(), len(source), request)
     stop = request.max_frames * stride if request.max_frames else None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
+import ml_collections
 import numpy as np
 import tqdm
 from absl import logging
 
-from mdm_jax import config as config_lib
 from mdm_jax import sources as sources_lib
 from mdm_jax.files.errors import Problems
 from mdm_jax.geometry import view as view_lib
@@ -84,15 +84,16 @@ def to_annotate(options: Options) -> list[Source]:
 
 
 def _split(options: Options, problems: Problems) -> splits.Split:
-    dataset = config_lib.base_config().dataset
-    dataset.update(
-        name=options.name,
-        path=options.source,
-        split=options.split,
-        held_out=options.held_out,
-        # A clip of three frames around each frame of a list file.
-        clip_length=3,
-        on_error=options.on_error,
+    dataset = ml_collections.ConfigDict(
+        {
+            "name": options.name,
+            "path": options.source,
+            "split": options.split,
+            "held_out": options.held_out,
+            # A clip of three frames around each frame of a list file.
+            "clip_length": 3,
+            "frame_stride": 1,
+        }
     )
     return raw_data.open_split(dataset, options.evaluation_split, problems)
 

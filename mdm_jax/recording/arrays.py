@@ -1,9 +1,7 @@
-"""A recording: the frames of one video, with whatever is known to be true of them.
+"""A recording: the decoded frames of one video, with the ground truth that is known.
 
-Arrays are numpy arrays or memory maps whose first axis is the frame. From depth, camera
-poses and object poses follow the true camera motion, the true motion of every pixel and
-the optical flow between any two frames; they are derived here, in float64, and never
-stored.
+Arrays are NumPy arrays or memory maps whose first axis is the frame. `true_motion`
+derives the motion between two frames from depth, camera poses and object poses.
 
 Camera frames are x right, y down, z forward; pixel centres lie at integers; depth is
 the z coordinate, in metres, 0 where unknown.
@@ -13,11 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
 
+from mdm_jax.geometry import intrinsics as intrinsics_lib
+from mdm_jax.geometry import rigid
 from mdm_jax.geometry.view import View
 from mdm_jax.sources.source import Source
 
@@ -132,33 +130,14 @@ class Recording:
     def _check_intrinsics(self):
         if self.intrinsics is None:
             return
-        matrix, (height, width) = self.intrinsics, self.size
-        (fx, skew, cx), (_, fy, cy), last = matrix.tolist()
-        good_form = skew == 0 and matrix[1, 0] == 0 and last == [0.0, 0.0, 1.0]
-        if not good_form or not np.isfinite(matrix).all() or min(fx, fy) <= 0:
-            self._fail(
-                "intrinsics",
-                "[[fx 0 cx] [0 fy cy] [0 0 1]] with positive focal lengths",
-                f"{matrix.tolist()}",
-            )
-        if max(width, height) > 4 and max(fx, fy, cx, cy) <= 4:
-            self._fail(
-                "intrinsics",
-                "pixels",
-                f"fx={fx:g} cx={cx:g} for width {width}",
-                "did you pass a normalised matrix? Multiply by the image size",
-            )
-        if not (0 <= cx <= width - 1 and 0 <= cy <= height - 1):
-            self._fail(
-                "intrinsics",
-                f"a principal point inside the {width}x{height} image",
-                f"cx={cx:g} cy={cy:g}",
-                "scale the matrix with the frames",
-            )
+        try:
+            intrinsics_lib.validate(self.intrinsics, size=self.size, cropped=True)
+        except ValueError as error:
+            raise ValueError(f"recording {self.name!r}: {error}") from error
 
     def _check_poses(self):
         if self.world_from_camera is not None:
-            wrong = ~_is_rigid(self.world_from_camera)
+            wrong = ~rigid.is_rigid(self.world_from_camera)
             if wrong.any():
                 self._fail(
                     "world_from_camera",
@@ -167,7 +146,7 @@ class Recording:
                 )
         if self.world_from_object is not None:
             absent = np.isnan(self.world_from_object).all(axis=(-2, -1))
-            wrong = ~(_is_rigid(self.world_from_object) | absent)
+            wrong = ~(rigid.is_rigid(self.world_from_object) | absent)
             if wrong.any():
                 frame, index = np.argwhere(wrong)[0]
                 self._fail(
@@ -175,152 +154,3 @@ class Recording:
                     "rigid 4x4 transforms, or NaN where an object is absent",
                     f"something else at frame {frame}, label {index + 1}",
                 )
-
-
-def _is_rigid(matrices: Array) -> Array:
-    finite = np.all(np.isfinite(matrices), axis=(-2, -1))
-    matrices = np.where(finite[..., None, None], matrices, 0.0)
-    rotation = matrices[..., :3, :3]
-    product = rotation @ np.swapaxes(rotation, -1, -2)
-    orthonormal = np.abs(product - np.eye(3)).max(axis=(-2, -1)) < 1e-4
-    last_row = np.all(matrices[..., 3, :] == np.array([0, 0, 0, 1.0]), axis=-1)
-    return np.asarray(orthonormal & last_row & (np.linalg.det(rotation) > 0))
-
-
-class RigidMotion(NamedTuple):
-    """Where the point seen at each target pixel is when the source frame is taken.
-
-    Attributes:
-        points_source: `[h w 3]`, the moved point in the source camera's frame.
-        residual_translation: `[h w 3]`, object motion: what egomotion does not explain
-            of `points_source`, in the source camera's axes.
-        known: bool `[h w]`, depth is known and so is the object's pose in both frames.
-            Elsewhere the residual is 0 and the point moves with the background.
-    """
-
-    points_source: Float[Array, "h w 3"]
-    residual_translation: Float[Array, "h w 3"]
-    known: Bool[Array, "h w"]
-
-
-def camera_motion(recording: Recording, target: int, source: int) -> Array:
-    """Returns the true `source_from_target` of the camera, float64 `[4 4]`.
-
-    Raises:
-        ValueError: the recording has no camera poses.
-    """
-    poses = _required(recording, "world_from_camera")
-    return _inverse(poses[source]) @ poses[target]
-
-
-def rigid_motion(recording: Recording, target: int, source: int) -> RigidMotion:
-    """Returns the true motion of every target pixel's point, in float64.
-
-    With `(R, t)` the camera's `source_from_target`, the residual translation of a point
-    X is `X_source - (R X_target + t)`, zero for whatever stands still in the world.
-
-    Raises:
-        ValueError: the recording lacks depth, intrinsics or camera poses.
-    """
-    depth = np.asarray(_required(recording, "depth")[target], np.float64)
-    points = unproject(depth, _required(recording, "intrinsics"))
-    egomotion = camera_motion(recording, target, source)
-    points_source = _transform(egomotion, points)
-    residual = np.zeros_like(points)
-    known = depth > 0
-    if recording.instance_labels is None or recording.world_from_object is None:
-        return RigidMotion(points_source, residual, known)
-    labels = np.asarray(recording.instance_labels[target])
-    world_from_camera = _required(recording, "world_from_camera")
-    for label in np.unique(labels[labels > 0]):
-        pixels = labels == label
-        if label > recording.world_from_object.shape[1]:
-            known = known & ~pixels
-            continue
-        object_poses = recording.world_from_object[:, label - 1]
-        if np.array_equal(object_poses[source], object_poses[target]):
-            continue  # Parked: exactly zero, not zero up to rounding.
-        world_motion = object_poses[source] @ _inverse(object_poses[target])
-        if not np.isfinite(world_motion).all():
-            known = known & ~pixels
-            continue
-        motion = (
-            _inverse(world_from_camera[source])
-            @ world_motion
-            @ world_from_camera[target]
-        )
-        moved = _transform(motion, points[pixels])
-        residual[pixels] = moved - points_source[pixels]
-        points_source[pixels] = moved
-    return RigidMotion(points_source, residual, known)
-
-
-def optical_flow(
-    recording: Recording, target: int, source: int
-) -> Float[Array, "h w 2"]:
-    """Returns the true displacement (x, y) of each target pixel, in pixels.
-
-    It holds for occluded points too. NaN where depth or an object's motion is unknown,
-    and where the point lies behind the source camera.
-    """
-    points, _, known = rigid_motion(recording, target, source)
-    flow = displacement(points, _required(recording, "intrinsics"))
-    return np.where(known[..., None], flow, np.nan)
-
-
-def displacement(
-    points_source: Float[Array, "h w 3"], intrinsics: Array
-) -> Float[Array, "h w 2"]:
-    """Returns how far (x, y) from its pixel each point is seen by the source, pixels.
-
-    NaN where it lies behind the camera. In float64.
-    """
-    height, width = points_source.shape[:2]
-    matrix = np.asarray(intrinsics, np.float64)
-    z = points_source[..., 2]
-    visible = z > 1e-6
-    safe_z = np.where(visible, z, 1.0)
-    x = matrix[0, 0] * points_source[..., 0] / safe_z + matrix[0, 2]
-    y = matrix[1, 1] * points_source[..., 1] / safe_z + matrix[1, 2]
-    flow = np.stack([x - np.arange(width), y - np.arange(height)[:, None]], axis=-1)
-    return np.where(visible[..., None], flow, np.nan)
-
-
-def moving_mask(
-    recording: Recording, target: int, source: int, threshold: float = 0.05
-) -> Bool[Array, "h w"]:
-    """Returns the pixels whose point moves by more than `threshold` metres by itself."""
-    residual = rigid_motion(recording, target, source).residual_translation
-    return np.linalg.norm(residual, axis=-1) > threshold
-
-
-def _required(recording: Recording, field: str) -> Array:
-    value = getattr(recording, field)
-    if value is None:
-        raise ValueError(
-            f"recording {recording.name!r} has no {field}: true motion needs depth, "
-            "intrinsics and camera poses"
-        )
-    return value
-
-
-def _inverse(pose: Array) -> Array:
-    rotation = pose[:3, :3].T
-    result = np.eye(4)
-    result[:3, :3] = rotation
-    result[:3, 3] = -rotation @ pose[:3, 3]
-    return result
-
-
-def _transform(pose: Array, points: Array) -> Array:
-    return points @ pose[:3, :3].T + pose[:3, 3]
-
-
-def unproject(depth: Float[Array, "h w"], intrinsics: Array) -> Float[Array, "h w 3"]:
-    """Returns the points seen at the pixels, in the camera's frame, in float64."""
-    depth = np.asarray(depth, np.float64)
-    matrix = np.asarray(intrinsics, np.float64)
-    height, width = depth.shape
-    x = (np.arange(width) - matrix[0, 2]) / matrix[0, 0]
-    y = (np.arange(height) - matrix[1, 2]) / matrix[1, 1]
-    return np.stack([x[None, :] * depth, y[:, None] * depth, depth], axis=-1)

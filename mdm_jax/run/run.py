@@ -11,12 +11,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.geometry import view as view_lib
 from mdm_jax.geometry.view import View
 from mdm_jax.methods import inference
 from mdm_jax.prediction import pipeline
 from mdm_jax.prediction.request import Request
-from mdm_jax.sources import intrinsics_file
 
 # Images or pairs predicted at a time.
 _BATCH_SIZE = 8
@@ -74,7 +74,7 @@ class Run(inference.Model):
         view = view_lib.stretched(size, self.config.dataset.size)
         clips = self._seen(images, view)[:, None]
         depth = self._in_batches({"frames": clips})["depth"]
-        depth = np.stack([view.original_depth(one, size) for one in depth])
+        depth = np.stack([view.original_depth(one) for one in depth])
         return depth.reshape(images.shape[:-1])
 
     def motion(
@@ -110,7 +110,7 @@ class Run(inference.Model):
         if intrinsics is None and not self.method.learns_intrinsics:
             raise ValueError("motion needs intrinsics: this run cannot predict them")
         matrix = (
-            intrinsics_file.initial_guess(view.size)
+            intrinsics_lib.initial_guess(view.size)
             if intrinsics is None
             else view.intrinsics(np.asarray(intrinsics, np.float64))
         )
@@ -123,10 +123,10 @@ class Run(inference.Model):
             "rotation": maps["rotation"],
             "translation": maps["translation"],
             "intrinsics": view.original_intrinsics(maps["intrinsics"]),
-            "depth": np.stack([view.original_depth(d, size) for d in maps["depth"]]),
+            "depth": np.stack([view.original_depth(d) for d in maps["depth"]]),
         }
         for name in ("object_motion", "valid", "occluded"):
-            values = [view.original_nearest(one, size) for one in maps[name]]
+            values = [view.original_nearest(one) for one in maps[name]]
             result[name] = np.stack(values)
         if images.ndim == 4:
             result = {name: values[0] for name, values in result.items()}

@@ -48,9 +48,6 @@ class CityscapesDrive(Source):
     snippet: str
     baseline: float | None
 
-    def image(self, index: int) -> np.ndarray:
-        return image_file.read(self.files[index], size=self.size)
-
     def points(self, index: int) -> np.ndarray | None:
         if self.baseline is None or not any(
             file_content.exists(p) for p in self.truth_files()

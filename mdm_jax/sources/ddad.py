@@ -12,7 +12,6 @@ times and meet in the world.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -20,55 +19,24 @@ from typing import Any
 
 import numpy as np
 
-from mdm_jax.files import file_content, image_file
+from mdm_jax.files import file_content
 from mdm_jax.files.errors import DataError, Problems
 from mdm_jax.geometry import intrinsics as intrinsics_lib
-from mdm_jax.sources import projection
-from mdm_jax.sources import source as source_lib
+from mdm_jax.sources import timed_scans
 from mdm_jax.sources.source import Source
+from mdm_jax.sources.timed_scans import TimedScans
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class DdadDrive(Source):
-    """The images of one camera in one scene.
+class DdadSource(TimedScans):
+    """The images of one camera in one scene."""
 
-    Attributes:
-        scene: its JSON file.
-        poses: world_from_camera `[n 4 4]`.
-        seconds: `[n]`.
-        scans: for each image the LiDAR file, or None.
-        world_from_lidar: `[n 4 4]`, of these scans.
-    """
-
-    intrinsics: np.ndarray
-    scene: pathlib.Path
-    poses: np.ndarray
-    seconds: np.ndarray
-    scans: tuple[pathlib.Path | None, ...]
-    world_from_lidar: np.ndarray
-
-    def image(self, index: int) -> np.ndarray:
-        return image_file.read(self.files[index], size=self.size)
-
-    def points(self, index: int) -> np.ndarray | None:
-        path = self.scans[index]
-        if path is None:
-            found = any(scan is not None for scan in self.scans)
-            return np.zeros((0, 3), np.float32) if found else None
-        camera_from_lidar = (
-            projection.inverse(self.poses[index]) @ self.world_from_lidar[index]
-        )
-        points = projection.transform(camera_from_lidar, _read_scan(path))
-        return projection.project(points, self.intrinsics, self.size)
-
-    def truth_files(self) -> list[pathlib.Path]:
-        return [scan for scan in self.scans if scan is not None]
-
-    def world_from_camera(self) -> np.ndarray:
-        return source_lib.checked_poses(self.poses, self.scene)
-
-    def timestamps(self) -> np.ndarray:
-        return source_lib.checked_timestamps(self.seconds, self.scene)
+    def read_scan(self, path: pathlib.Path) -> np.ndarray:
+        data = file_content.read_array(path, "data")
+        if data.ndim != 2 or data.shape[1] < 3 or data.dtype.kind != "f":
+            raise DataError(
+                path, f"expected points [n 4] of floats, got {data.dtype} {data.shape}"
+            )
+        return file_content.measured(data[:, :3].astype(np.float64))
 
 
 def open_sources(
@@ -136,12 +104,13 @@ def _open_scene(path: pathlib.Path, camera: str) -> Source:
     )
     order = np.argsort([_seconds(image, path) for image in images], kind="stable")
     images, scans = [images[i] for i in order], [scans[i] for i in order]
-    return DdadDrive(
+    return DdadSource(
         name=path.parent.name,
         files=tuple(_file(image, keys, path) for image in images),
         size=(size[0], size[1]),
         intrinsics=_intrinsics(path, calibrations.pop(), camera),
-        scene=path,
+        pose_file=path,
+        time_file=path,
         poses=np.stack([_pose(image, keys, path) for image in images]),
         seconds=np.array([_seconds(image, path) for image in images]),
         scans=tuple(
@@ -172,7 +141,7 @@ def _file(datum: Any, keys: tuple[str, ...], path: pathlib.Path) -> pathlib.Path
 
 def _pose(datum: Any, keys: tuple[str, ...], path: pathlib.Path) -> np.ndarray:
     pose = file_content.field(datum, (*keys, "pose"), path)
-    return projection.from_quaternion(
+    return timed_scans.pose(
         [
             file_content.field(pose, ("rotation", axis), path)
             for axis in ("qw", "qx", "qy", "qz")
@@ -214,13 +183,3 @@ def _intrinsics(scene: pathlib.Path, key: Any, camera: str) -> np.ndarray:
     if skew:
         raise DataError(path, f"expected a camera without skew, got {skew}")
     return np.asarray(intrinsics_lib.matrix(fx, fy, cx, cy), np.float64)
-
-
-def _read_scan(path: pathlib.Path) -> np.ndarray:
-    """Returns the points `[n 3]` of a scan, in the LiDAR's frame."""
-    data = file_content.read_array(path, "data")
-    if data.ndim != 2 or data.shape[1] < 3 or data.dtype.kind != "f":
-        raise DataError(
-            path, f"expected points [n 4] of floats, got {data.dtype} {data.shape}"
-        )
-    return file_content.measured(data[:, :3].astype(np.float64))

@@ -88,20 +88,6 @@ def resolve(
     return matrix
 
 
-def initial_guess(size: tuple[int, int]) -> np.ndarray:
-    """Returns float32 `[3 3]` to start from where intrinsics are to be learned.
-
-    The focal length is the mean of the sides, (h + w) / 2, and the principal point is
-    the centre of the image (Li et al. 2020, the start of per-video intrinsics).
-    """
-    height, width = size
-    focal = (height + width) / 2
-    return np.array(
-        [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]],
-        np.float32,
-    )
-
-
 def _from_field_of_view(specification: str, size: tuple[int, int]) -> np.ndarray:
     numbers = _numbers(specification.removeprefix("fov:"))
     if numbers is None or len(numbers) != 1 or not 0 < numbers[0] < 180:

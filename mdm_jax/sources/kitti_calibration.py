@@ -14,7 +14,7 @@ import numpy as np
 
 from mdm_jax.files import file_content
 from mdm_jax.files.errors import DataError
-from mdm_jax.sources import projection
+from mdm_jax.geometry import rigid
 
 
 class Camera(NamedTuple):
@@ -79,7 +79,7 @@ class Calibration:
             raise DataError(
                 self.path, f"entry {name}: expected K [I | t], got {matrix.tolist()}"
             ) from error
-        return Camera(intrinsics, projection.rigid(np.eye(3), shift))
+        return Camera(intrinsics, rigid.matrix(np.eye(3), shift))
 
     def rigid(self, rotation: str, translation: str = "") -> np.ndarray:
         """Returns `[4 4]` of a rotation entry and, unless empty, a translation entry.
@@ -100,4 +100,4 @@ class Calibration:
                 self.path,
                 f"entry {name}: expected a rotation, got {rotation.tolist()}",
             )
-        return projection.rigid(rotation, translation)
+        return rigid.matrix(rotation, translation)

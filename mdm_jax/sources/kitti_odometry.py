@@ -19,7 +19,9 @@ import numpy as np
 
 from mdm_jax.files import file_content, image_file
 from mdm_jax.files.errors import DataError, Problems
-from mdm_jax.sources import kitti_calibration, projection
+from mdm_jax.geometry import points as points_lib
+from mdm_jax.geometry import rigid
+from mdm_jax.sources import kitti_calibration
 from mdm_jax.sources import source as source_lib
 from mdm_jax.sources.source import Source
 
@@ -44,17 +46,14 @@ class OdometryDrive(Source):
     camera_from_rectified: np.ndarray
     rectified_from_velo: np.ndarray | None
 
-    def image(self, index: int) -> np.ndarray:
-        return image_file.read(self.files[index], size=self.size)
-
     def points(self, index: int) -> np.ndarray | None:
         path = self.truth_files()[index]
         if self.rectified_from_velo is None or not file_content.is_folder(path.parent):
             return None
         points = file_content.read_floats(path, 4)[:, :3].astype(np.float64)
         camera_from_velo = self.camera_from_rectified @ self.rectified_from_velo
-        points = projection.transform(camera_from_velo, points[points[:, 0] >= 0])
-        return projection.project(points, self.intrinsics, self.size)
+        points = rigid.apply(camera_from_velo, points[points[:, 0] >= 0])
+        return points_lib.project(points, self.intrinsics, self.size)
 
     def truth_files(self) -> list[pathlib.Path]:
         return [self.folder / "velodyne" / f"{n:06d}.bin" for n in self.numbers]
@@ -67,7 +66,7 @@ class OdometryDrive(Source):
         poses = np.tile(np.eye(4), (len(rows), 1, 1))
         poses[:, :3] = rows.reshape(-1, 3, 4)
         poses = source_lib.checked_poses(poses, self.pose_file)[list(self.numbers)]
-        return poses @ projection.inverse(self.camera_from_rectified)
+        return poses @ rigid.inverse(self.camera_from_rectified)
 
     def timestamps(self) -> np.ndarray | None:
         path = self.folder / "times.txt"

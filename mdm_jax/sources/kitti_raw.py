@@ -23,7 +23,9 @@ from absl import logging
 
 from mdm_jax.files import file_content, image_file
 from mdm_jax.files.errors import DataError, Problems
-from mdm_jax.sources import kitti_calibration, projection
+from mdm_jax.geometry import points as points_lib
+from mdm_jax.geometry import rigid
+from mdm_jax.sources import kitti_calibration
 from mdm_jax.sources import source as source_lib
 from mdm_jax.sources.source import Source
 
@@ -51,15 +53,12 @@ class KittiDrive(Source):
     camera_from_velo: np.ndarray
     camera_from_imu: np.ndarray | None
 
-    def image(self, index: int) -> np.ndarray:
-        return image_file.read(self.files[index], size=self.size)
-
     def points(self, index: int) -> np.ndarray | None:
         scan = self._scan(index)
         if scan is None:
             return None
-        points = projection.transform(self.camera_from_velo, scan)
-        return projection.project(points, self.intrinsics, self.size)
+        points = rigid.apply(self.camera_from_velo, scan)
+        return points_lib.project(points, self.intrinsics, self.size)
 
     def devkit_depth(
         self, index: int, *, from_laser: bool = False
@@ -82,12 +81,12 @@ class KittiDrive(Source):
         scan = self._scan(index)
         if scan is None:
             return None
-        camera = projection.transform(self.camera_from_velo, scan)
+        camera = rigid.apply(self.camera_from_velo, scan)
         ahead = camera[:, 2] > _MIN_DEPTH
-        points = projection.project(camera[ahead], self.intrinsics, None)
+        points = points_lib.project(camera[ahead], self.intrinsics, None)
         pixels = np.round(points[:, :2]).astype(np.int64) - 1
         depth = scan[ahead, 0] if from_laser else points[:, 2]
-        return projection.scatter(pixels, depth, self.size)
+        return points_lib.scatter(pixels, depth, self.size)
 
     def truth_files(self) -> list[pathlib.Path]:
         folder = self.folder / "velodyne_points" / "data"
@@ -126,7 +125,7 @@ class KittiDrive(Source):
         world_from_imu = oxts_poses(packets)
         for pose, path in zip(world_from_imu, paths, strict=True):
             source_lib.checked_poses(pose[None], path)
-        return world_from_imu @ projection.inverse(self.camera_from_imu)
+        return world_from_imu @ rigid.inverse(self.camera_from_imu)
 
     def timestamps(self) -> np.ndarray | None:
         path = self.folder / f"image_{self.camera:02d}" / "timestamps.txt"

@@ -12,18 +12,17 @@ the world. Time steps are irregular.
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mdm_jax.files import file_content, image_file
+from mdm_jax.files import file_content
 from mdm_jax.files.errors import DataError, Problems
-from mdm_jax.sources import projection
-from mdm_jax.sources import source as source_lib
+from mdm_jax.sources import timed_scans
 from mdm_jax.sources.source import Source
+from mdm_jax.sources.timed_scans import TimedScans
 
 # LiDAR turns at 20 Hz: some sweep is never further from an image than half a turn.
 _MAX_DELAY = 0.05  # seconds
@@ -38,50 +37,12 @@ _TABLES = (
 _SCAN_COLUMNS = 5  # x, y, z, intensity, ring
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class NuscenesDrive(Source):
-    """The images of one camera in one scene.
+class NuscenesSource(TimedScans):
+    """The images of one camera in one scene."""
 
-    Attributes:
-        tables: folder of the tables, for messages.
-        poses: world_from_camera `[n 4 4]`.
-        seconds: `[n]`.
-        scans: for each image the LiDAR file nearest in time, or None.
-        world_from_lidar: `[n 4 4]`, of these scans.
-    """
-
-    intrinsics: np.ndarray
-    tables: pathlib.Path
-    poses: np.ndarray
-    seconds: np.ndarray
-    scans: tuple[pathlib.Path | None, ...]
-    world_from_lidar: np.ndarray
-
-    def image(self, index: int) -> np.ndarray:
-        return image_file.read(self.files[index], size=self.size)
-
-    def points(self, index: int) -> np.ndarray | None:
-        path = self.scans[index]
-        if path is None:
-            found = any(scan is not None for scan in self.scans)
-            return np.zeros((0, 3), np.float32) if found else None
-        points = file_content.read_floats(path, _SCAN_COLUMNS)[:, :3].astype(np.float64)
-        camera_from_lidar = (
-            projection.inverse(self.poses[index]) @ self.world_from_lidar[index]
-        )
-        points = projection.transform(camera_from_lidar, points)
-        return projection.project(points, self.intrinsics, self.size)
-
-    def truth_files(self) -> list[pathlib.Path]:
-        return [scan for scan in self.scans if scan is not None]
-
-    def world_from_camera(self) -> np.ndarray:
-        return source_lib.checked_poses(self.poses, self.tables / "ego_pose.json")
-
-    def timestamps(self) -> np.ndarray:
-        return source_lib.checked_timestamps(
-            self.seconds, self.tables / "sample_data.json"
-        )
+    def read_scan(self, path: pathlib.Path) -> np.ndarray:
+        rows = file_content.read_floats(path, _SCAN_COLUMNS)
+        return rows[:, :3].astype(np.float64)
 
 
 def open_sources(
@@ -193,7 +154,7 @@ class _Tables:
         chain = np.eye(4)
         for name in ("ego_pose", "calibrated_sensor"):
             row = self.row(name, self.get(record, f"{name}_token"))
-            chain = chain @ projection.from_quaternion(
+            chain = chain @ timed_scans.pose(
                 self.get(row, "rotation"),
                 self.get(row, "translation"),
                 path=self._path(name),
@@ -239,7 +200,7 @@ def _open_scene(
         nearest = [
             scans[row.argmin()] if row.min() <= _MAX_DELAY else None for row in delays
         ]
-    return NuscenesDrive(
+    return NuscenesSource(
         name=name,
         files=paths,
         size=(
@@ -258,7 +219,8 @@ def _open_scene(
             tables.folder / "calibrated_sensor.json",
             "camera_intrinsic",
         ),
-        tables=tables.folder,
+        pose_file=tables.folder / "ego_pose.json",
+        time_file=tables.folder / "sample_data.json",
         poses=np.stack([tables.world_from_sensor(record) for record in images]),
         seconds=times,
         scans=tuple(

@@ -8,7 +8,6 @@ source holds paths and numbers only, so it can be pickled and sent to other proc
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 import itertools
 import pathlib
@@ -17,16 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from mdm_jax.files import workers
+from mdm_jax.files import image_file, workers
 from mdm_jax.files.errors import DataError
 from mdm_jax.geometry import intrinsics as intrinsics_lib
+from mdm_jax.geometry import rigid
 from mdm_jax.masks.mask_files import MaskFiles
 from mdm_jax.masks.mask_set import MaskSet
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Source(abc.ABC):
-    """Consecutive frames of one camera; subclasses read the formats.
+class Source:
+    """Consecutive frames of one camera; subclasses read the formats of data sets.
 
     Attributes:
         name: unique in the data set.
@@ -71,13 +71,13 @@ class Source(abc.ABC):
     def __len__(self) -> int:
         return len(self.files)
 
-    @abc.abstractmethod
     def image(self, index: int) -> np.ndarray:
-        """Returns uint8 RGB `[h w 3]` of a frame.
+        """Returns uint8 RGB `[h w 3]` of a frame; here that of a PNG or JPEG file.
 
         Raises:
             DataError: the file is missing, damaged or of another size.
         """
+        return image_file.read(self.files[index], size=self.size)
 
     def images(
         self,
@@ -308,14 +308,8 @@ def checked_poses(poses: np.ndarray, path: Any) -> np.ndarray:
         DataError: some are not finite or not rigid; it names the first.
     """
     # No car drives a billion metres; larger numbers overflow when multiplied.
-    finite = np.all(np.abs(poses) < 1e9, axis=(1, 2))
-    rotation = np.where(finite[:, None, None], poses, 0.0)[:, :3, :3]
-    product = rotation @ np.swapaxes(rotation, 1, 2)
-    # As exact as `Recording` wants them; files keep six digits and more.
-    orthonormal = np.abs(product - np.eye(3)).max(axis=(1, 2)) < 1e-4
-    last_row = np.all(poses[:, 3] == np.array([[0, 0, 0, 1.0]]), axis=1)
-    rigid = finite & orthonormal & last_row & (np.linalg.det(rotation) > 0)
-    wrong = np.asarray(~rigid)
+    possible = (np.abs(poses) < 1e9).all(axis=(1, 2))
+    wrong = ~(possible & rigid.is_rigid(poses))
     if wrong.any():
         index = int(np.argmax(wrong))
         raise DataError(

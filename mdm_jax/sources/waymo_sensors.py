@@ -1,7 +1,7 @@
 """Waymo's cameras and lasers: distortion removed, range images turned into points.
 
 `vehicle` is x forward, y left, z up; so is Waymo's `sensor` frame of a camera, from
-which camera axes follow by `projection.vehicle_from_camera_axes`. A laser turns: each
+which camera axes follow by `_VEHICLE_FROM_CAMERA_AXES`. A laser turns: each
 column of a range image has an azimuth, each row an inclination, each cell a range.
 """
 
@@ -16,8 +16,12 @@ import numpy as np
 
 from mdm_jax.files.errors import DataError
 from mdm_jax.geometry import intrinsics as intrinsics_lib
-from mdm_jax.sources import projection
+from mdm_jax.geometry import points as points_lib
+from mdm_jax.geometry import rigid
 
+# Axes of vehicles (x forward, y left, z up) from camera axes (x right, y down,
+# z forward): a camera that looks ahead along the vehicle's x.
+_VEHICLE_FROM_CAMERA_AXES = ((0, 0, 1, 0), (-1, 0, 0, 0), (0, -1, 0, 0), (0, 0, 0, 1))
 FRONT = 1  # the front camera's number
 # The movable classes of the panoptic labels: cars, trucks, buses, other large vehicles,
 # bicycles, motorcycles, trailers, pedestrians, cyclists, motorcyclists, birds, animals.
@@ -137,7 +141,7 @@ def camera(
     return Camera(
         np.asarray(intrinsics_lib.matrix(*values[:4]), np.float64),
         values[4:],
-        vehicle_from_sensor @ projection.vehicle_from_camera_axes(),
+        vehicle_from_sensor @ np.array(_VEHICLE_FROM_CAMERA_AXES, np.float64),
         (height, width),
     )
 
@@ -154,12 +158,10 @@ def transform(numbers: Any, *, path: Any) -> np.ndarray:
     matrix = values.reshape(4, 4)
     if not (np.abs(matrix) < _MAX_NUMBER).all():
         raise DataError(path, f"expected a rigid transform, got {matrix.tolist()}")
-    product = matrix[:3, :3] @ matrix[:3, :3].T
-    rigid = np.abs(product - np.eye(3)).max() < 1e-4
-    rigid &= np.linalg.det(matrix[:3, :3]) > 0
-    if not rigid or np.abs(matrix[3] - [0, 0, 0, 1]).max() > 1e-6:
+    pose = rigid.matrix(matrix[:3, :3], matrix[:3, 3])
+    if not rigid.is_rigid(pose) or np.abs(matrix[3] - pose[3]).max() > 1e-6:
         raise DataError(path, f"expected a rigid transform, got {matrix.tolist()}")
-    return projection.rigid(matrix[:3, :3], matrix[:3, 3])
+    return pose
 
 
 def returned(ranges: np.ndarray) -> np.ndarray:
@@ -204,9 +206,7 @@ def points_vehicle(
         ),
         axis=-1,
     )
-    points = projection.transform(
-        laser.vehicle_from_laser, ranges[..., None] * directions
-    )
+    points = rigid.apply(laser.vehicle_from_laser, ranges[..., None] * directions)
     if cell_poses is None:
         return points
     # Cells without a return may hold anything.
@@ -218,7 +218,7 @@ def points_vehicle(
     x, z = np.cos(pitch) * x + np.sin(pitch) * z, np.cos(pitch) * z - np.sin(pitch) * x
     x, y = np.cos(yaw) * x - np.sin(yaw) * y, np.sin(yaw) * x + np.cos(yaw) * y
     points_world = np.stack([x, y, z], axis=-1) + cell_poses[..., 3:]
-    return projection.transform(projection.inverse(world_from_vehicle), points_world)
+    return rigid.apply(rigid.inverse(world_from_vehicle), points_world)
 
 
 def points_image(
@@ -246,7 +246,7 @@ def points_image(
         DataError: the parts of a scan differ in shape.
     """
     camera_from_vehicle = (
-        projection.inverse(world_from_vehicle_at_image @ camera.vehicle_from_camera)
+        rigid.inverse(world_from_vehicle_at_image @ camera.vehicle_from_camera)
         @ world_from_vehicle
     )
     found = []
@@ -263,13 +263,13 @@ def points_image(
                 seen = returned(echo.ranges) & (echo.projections[..., first] == FRONT)
                 pixels = echo.projections[seen][:, first + 1 : first + 3]
                 pixels = camera.undistorted_pixels(pixels.astype(np.float64))
-                depth = projection.transform(camera_from_vehicle, points[seen])[:, 2]
+                depth = rigid.apply(camera_from_vehicle, points[seen])[:, 2]
                 found.append(np.column_stack([pixels, depth]))
     if not found:
         return None
     points_list = np.concatenate(found)
     kept = np.isfinite(points_list).all(axis=1) & (points_list[:, 2] > 0.1)
-    return projection.inside(points_list[kept], camera.size).astype(np.float32)
+    return points_lib.inside(points_list[kept], camera.size).astype(np.float32)
 
 
 def _check_shapes(scan: Scan, path: Any):

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mdm_jax.files import image_file
-from mdm_jax.geometry.view import View
+from mdm_jax.geometry import view as view_lib
 from mdm_jax.masks import labels as mask_labels
 from mdm_jax.masks.mask_set import MaskSet
 from mdm_jax.recording.arrays import Recording
@@ -142,7 +142,7 @@ def _with_masks(drive: Recording, masks: MaskSet) -> Recording:
         size = image_file.size_of(path / f"{name}.png" for name in names)
     files = masks.open(drive.name, names, size=size)
     maps = mask_labels.label_maps(
-        files, drive.name, View(0, 0, size, drive.size).labels
+        files, drive.name, view_lib.stretched(size, drive.size).labels
     )
     return dataclasses.replace(
         drive, instance_labels=np.stack(list(maps)), world_from_object=None

@@ -26,7 +26,6 @@ from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.geometry.view import View
 from mdm_jax.input_pipeline import transforms
 from mdm_jax.recording.arrays import Recording
-from mdm_jax.sources import intrinsics_file
 from mdm_jax.two_view import drive_geometry, front_end, texture
 
 Array = np.ndarray
@@ -107,7 +106,7 @@ class _Work:
                     given, from_size=self.recording.size, to_size=self.size
                 )
             )
-        guess = intrinsics_file.initial_guess(self.size)
+        guess = intrinsics_lib.initial_guess(self.size)
         starts = set(np.linspace(0, self.count - 1, _SURVEYED).astype(int).tolist())
         pairs = (pair for index, *pair in self.pairs() if index in starts)
         curve = drive_geometry.survey(pairs, guess, options=self.options).focal

@@ -9,7 +9,7 @@ from mdm_jax.annotation import clip_annotation, linking
 from mdm_jax.files import image_file
 from mdm_jax.flow import flow_sources
 from mdm_jax.masks import instances
-from mdm_jax.recording import arrays as recording_lib
+from mdm_jax.recording import true_motion
 from mdm_jax.synthetic import rendered_drives
 
 _FRAMES = 10
@@ -23,7 +23,7 @@ def drive():
 @pytest.fixture(scope="module")
 def exact(drive):
     flows = {
-        (i, j): recording_lib.optical_flow(drive, i, j).astype(np.float32)
+        (i, j): true_motion.optical_flow(drive, i, j).astype(np.float32)
         for i in range(_FRAMES)
         for j in (i - 1, i + 1)
         if 0 <= j < _FRAMES

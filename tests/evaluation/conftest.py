@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from mdm_jax.evaluation import pairs as pairs_lib
-from mdm_jax.recording import arrays as recording_lib
+from mdm_jax.recording import true_motion
 
 
 def _truth(recording, index, source, scale):
-    pose = recording_lib.camera_motion(recording, index, source)
-    residual = recording_lib.rigid_motion(recording, index, source).residual_translation
+    pose = true_motion.camera_motion(recording, index, source)
+    residual = true_motion.rigid_motion(recording, index, source).residual_translation
     return {
         "depth": scale * recording.depth[index],
         "rotation": pose[:3, :3],

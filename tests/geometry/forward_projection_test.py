@@ -14,7 +14,7 @@ import optax
 import pytest
 
 from mdm_jax.geometry import camera, intrinsics, motion, pose, rotation, warp
-from mdm_jax.recording import arrays
+from mdm_jax.recording import true_motion
 from mdm_jax.structs import Pose
 from mdm_jax.synthetic import rendered_drives, traffic
 
@@ -33,7 +33,7 @@ def drives():
 
 def _camera_motion(drive, a: int, b: int) -> Pose:
     """Returns the camera's true `b_from_a`, for frames a and b."""
-    matrix = arrays.camera_motion(drive, a, b).astype(np.float32)
+    matrix = true_motion.camera_motion(drive, a, b).astype(np.float32)
     return Pose(rotation=jnp.asarray(matrix[:3, :3]), translation=matrix[:3, 3])
 
 
@@ -47,8 +47,8 @@ def _visible_in_both(drive, target: int, source: int) -> np.ndarray:
     Seen: all four source pixels around its projection have its depth within 5%, so that
     neither another surface nor the edge of its own is near.
     """
-    moved = arrays.rigid_motion(drive, target, source)
-    flow = arrays.optical_flow(drive, target, source)
+    moved = true_motion.rigid_motion(drive, target, source)
+    flow = true_motion.optical_flow(drive, target, source)
     height, width = drive.size
     y, x = np.mgrid[:height, :width]
     x, y = x + flow[..., 0], y + flow[..., 1]
@@ -154,7 +154,7 @@ def test_a_moving_car_keeps_its_shape_where_inverse_warping_distorts_it(
     image = mask[..., None].astype(np.float32)
     forward_ious, inverse_ious = [], []
     for target in (2, 3, 7):
-        moves = arrays.rigid_motion(drive, source, target).residual_translation
+        moves = true_motion.rigid_motion(drive, source, target).residual_translation
         assert np.linalg.norm(moves[mask], axis=-1).min() > 0.5  # metres
         truth = frozen.instance_labels[target] == frozen_label
         forward = _forward_warp(

@@ -21,7 +21,7 @@ def test_depth_of_a_plane_comes_back_exactly(fit):
         return (1 / (0.2 + 0.03 * x + 0.1 * y)).astype(np.float32)
 
     seen = plane(view.intrinsics(K), *size)
-    back = view.original_depth(seen, original)
+    back = view.original_depth(seen)
     truth = plane(K, *original)
     inner = np.zeros(original, bool)
     # Half a network pixel from the border there is nothing to interpolate.
@@ -41,18 +41,18 @@ def test_intrinsics_come_back_as_they_went():
 
 
 def test_masks_and_motion_are_not_mixed():
-    view = view_lib.centred((64, 96), (32, 40), (0, 0, 0, 0))
+    view = view_lib.centred((64, 96), (32, 40))
     values = np.random.default_rng(0).choice([0.0, 1.0], (32, 40, 3))
-    back = view.original_nearest(values, (64, 96))
+    back = view.original_nearest(values)
     assert back.shape == (64, 96, 3)
     assert set(np.unique(back)) == {0.0, 1.0}
     np.testing.assert_array_equal(view.labels(back[..., 0]), values[..., 0])
 
 
 def test_colours_come_back_with_a_border():
-    view = view_lib.centred((64, 96), (32, 40), (0, 0, 0, 0))
+    view = view_lib.centred((64, 96), (32, 40))
     colors = np.full((32, 40, 3), 7, np.uint8)
-    back = view.original_colors(colors, (64, 96), fill=110)
+    back = view.original_colors(colors, fill=110)
     inside = np.zeros((64, 96), bool)
     inside[view.y0 : view.y0 + view.box[0], view.x0 : view.x0 + view.box[1]] = True
     assert (back[inside] == 7).all() and (back[~inside] == 110).all()

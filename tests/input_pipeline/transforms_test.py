@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from mdm_jax.geometry import view as view_lib
+from mdm_jax.geometry.view import View
 from mdm_jax.input_pipeline import transforms
 
 HEIGHT, WIDTH = 36, 50
@@ -55,14 +57,17 @@ def _poses(count):
     return poses
 
 
+SIZE = (HEIGHT, WIDTH)
+VIEWS = {
+    "crop": View(7, 3, (29, 38), (29, 38), SIZE),
+    "shrink": view_lib.stretched(SIZE, (17, 21)),
+    "enlarge": view_lib.stretched(SIZE, (83, 111)),
+    "stretch": view_lib.stretched(SIZE, (80, 23)),
+    "crop_then_shrink": View(4, 2, (31, 40), (16, 25), SIZE),
+}
 CHANGES = {
-    "crop": lambda s: transforms.crop(s, x0=7, y0=3, size=(29, 38)),
-    "shrink": lambda s: transforms.resize(s, (17, 21)),
-    "enlarge": lambda s: transforms.resize(s, (83, 111)),
-    "stretch": lambda s: transforms.resize(s, (80, 23)),
-    "crop_then_shrink": lambda s: transforms.resize(
-        transforms.crop(s, x0=4, y0=2, size=(31, 40)), (16, 25)
-    ),
+    name: lambda sample, view=view: transforms.see(sample, view)
+    for name, view in VIEWS.items()
 }
 
 
@@ -156,7 +161,7 @@ def test_shrinking_averages_a_checkerboard_to_grey():
     board = ((np.add.outer(np.arange(32), np.arange(48)) % 2) * 255).astype(np.uint8)
     image = np.repeat(board[..., None], 3, axis=2)
     for size in ((8, 12), (8, 96)):  # the second grows in width
-        small = transforms.resize_image(image, size)
+        small = view_lib.resize_image(image, size)
         assert small.shape == (*size, 3)
         assert np.abs(small.astype(int) - 127.5).max() <= 1
 
@@ -174,7 +179,7 @@ def test_transforms_leave_their_argument_as_it_is():
 
 def test_crop_outside_the_image_is_an_error():
     with pytest.raises(ValueError, match="30 x 20 pixels at .25, 3. does not fit"):
-        transforms.crop(_ramp_sample(), x0=25, y0=3, size=(20, 30))
+        View(25, 3, (20, 30), (20, 30), SIZE)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])

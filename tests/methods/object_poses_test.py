@@ -19,7 +19,7 @@ from mdm_jax.methods import (
     object_poses,
 )
 from mdm_jax.networks import motion_net
-from mdm_jax.recording import arrays as recording_lib
+from mdm_jax.recording import true_motion
 from mdm_jax.structs import Batch, Pairs, Pose, Prediction
 from mdm_jax.synthetic import rendered_drives
 
@@ -95,7 +95,7 @@ def truth(drive):
     )
     egomotions, objects = [], []
     for target, source in DIRECTIONS:
-        egomotion = recording_lib.camera_motion(drive, frames[target], frames[source])
+        egomotion = true_motion.camera_motion(drive, frames[target], frames[source])
         egomotions.append(egomotion)
         camera_pose = drive.world_from_camera[frames[target]]
         per_slot = []
@@ -131,7 +131,7 @@ def truth(drive):
 def _slot_of_moving(truth, drive):
     """Returns the slot of the largest car that moves."""
     frames, objects = truth.frames, truth.prediction.pairs.objects
-    moving = recording_lib.moving_mask(drive, *frames)
+    moving = true_motion.moving_mask(drive, *frames)
     regions = np.asarray(objects.regions[0, 0])
     counts = np.bincount(regions[moving], minlength=K + 1)[1:]
     slot = int(counts.argmax())
@@ -145,9 +145,9 @@ def test_true_poses_painted_give_the_true_flow_and_object_motion(
 ):
     pairs = truth.prediction.pairs
     target, source = (truth.frames[i] for i in DIRECTIONS[direction])
-    true = recording_lib.rigid_motion(drive, target, source)
+    true = true_motion.rigid_motion(drive, target, source)
     slotted = np.asarray(pairs.objects.regions[0, direction]) > 0
-    moving = recording_lib.moving_mask(drive, target, source)
+    moving = true_motion.moving_mask(drive, target, source)
     # Small cars have no slot and count as background here.
     covered = true.known & (slotted | ~moving)
     assert (slotted & moving & covered).sum() > 100
@@ -169,7 +169,7 @@ def test_true_poses_painted_give_the_true_flow_and_object_motion(
 
     flow = camera.project(moved, truth.prediction.intrinsics[0]).pixels
     flow = flow - camera.pixel_grid(*points.shape[:2])
-    expected = recording_lib.optical_flow(drive, target, source)
+    expected = true_motion.optical_flow(drive, target, source)
     seen = covered & np.isfinite(expected).all(axis=-1)
     assert np.abs(flow - expected)[seen].max() < 0.01
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mdm_jax.geometry import intrinsics
 from mdm_jax.networks import intrinsics_head
 
 _KEY = jax.random.key(0)
@@ -36,7 +37,9 @@ def test_each_video_has_its_own_camera_that_starts_centred():
     head = intrinsics_head.VideoIntrinsics(3)
     index = jnp.asarray([2, 0, 2])
     values, variables = head.init_with_output(_KEY, index, (10, 40))
-    np.testing.assert_allclose(values, np.tile([25.0, 25.0, 20.0, 5.0], (3, 1)))
+    guess = intrinsics.initial_guess((10, 40))
+    start = [guess[0, 0], guess[1, 1], guess[0, 2], guess[1, 2]]
+    np.testing.assert_allclose(values, np.tile(start, (3, 1)))
     gradient = jax.grad(lambda v: jnp.sum(head.apply(v, index, (10, 40))))(variables)
     np.testing.assert_array_equal(gradient["params"]["focal"][1], 0.0)
     np.testing.assert_allclose(gradient["params"]["focal"][2], 50.0)

@@ -5,11 +5,11 @@ import pathlib
 import numpy as np
 import pytest
 
-from mdm_jax.geometry.view import View
+from mdm_jax.geometry import view as view_lib
 from mdm_jax.masks import instances, mask_files
 from mdm_jax.prediction import inputs, object_labels
 
-VIEW = View(0, 0, (2, 300), (2, 300))
+VIEW = view_lib.stretched((2, 300), (2, 300))
 
 
 def _labels(of_frame):

@@ -50,7 +50,7 @@ def test_the_motion_limit_of_a_static_frame_is_zero(
 
     altered(model, still)
     (source,) = inputs.open_sources(str(write_frames(3)))
-    view = view_lib.centred(source.size, (32, 48), (0, 0, 0, 0))
+    view = view_lib.centred(source.size, (32, 48))
     store = frame_store.FrameStore(tmp_path / "out", {}, overwrite=False)
     predicting.predict_frames(model, inputs.Input(source, view), store)
     limits = [float(store.read(f"view_{i}")["motion_limit"]) for i in (0, 1)]

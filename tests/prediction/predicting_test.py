@@ -11,7 +11,7 @@ from mdm_jax.prediction import frame_store, inputs, predicting
 def run(model, tmp_path):
     def run_on(folder, *, store=None, batch_size=8, **options):
         (source,) = inputs.open_sources(str(folder))
-        view = view_lib.centred(source.size, (32, 48), (0, 0, 0, 0))
+        view = view_lib.centred(source.size, (32, 48))
         store = store or frame_store.FrameStore(tmp_path / "out", {}, overwrite=False)
         progress = predicting.predict_frames(
             model, inputs.Input(source, view, **options), store, batch_size=batch_size

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mdm_jax.recording import arrays
+from mdm_jax.recording import arrays, true_motion
 
 HEIGHT, WIDTH, FRAMES = 5, 7, 3
 
@@ -47,14 +47,14 @@ def test_camera_motion_maps_a_world_point_from_target_to_source(drive):
     point = np.array([1.0, 2.0, 3.0, 1.0])
     in_target = np.linalg.inv(drive.world_from_camera[0]) @ point
     in_source = np.linalg.inv(drive.world_from_camera[2]) @ point
-    moved = arrays.camera_motion(drive, 0, 2) @ in_target
+    moved = true_motion.camera_motion(drive, 0, 2) @ in_target
     np.testing.assert_allclose(moved, in_source, atol=1e-12)
 
 
 def test_rigid_motion_agrees_with_a_loop_over_pixels(drive):
     target, source = 0, 2
-    result = arrays.rigid_motion(drive, target, source)
-    egomotion = arrays.camera_motion(drive, target, source)
+    result = true_motion.rigid_motion(drive, target, source)
+    egomotion = true_motion.camera_motion(drive, target, source)
     for (y, x), label in np.ndenumerate(drive.instance_labels[target]):
         point = np.append(_points(drive, target)[y, x], 1.0)
         in_world = drive.world_from_camera[target] @ point
@@ -71,22 +71,22 @@ def test_rigid_motion_agrees_with_a_loop_over_pixels(drive):
 
 
 def test_only_pixels_of_the_moving_object_move(drive):
-    moving = arrays.moving_mask(drive, 1, 2, 0.05)
+    moving = true_motion.moving_mask(drive, 1, 2, 0.05)
     np.testing.assert_array_equal(moving, drive.instance_labels[1] == 1)
-    residual = arrays.rigid_motion(drive, 1, 2).residual_translation
+    residual = true_motion.rigid_motion(drive, 1, 2).residual_translation
     assert (residual[drive.instance_labels[1] != 1] == 0).all()
 
 
 def test_motion_to_the_same_frame_is_identity(drive):
-    np.testing.assert_allclose(arrays.optical_flow(drive, 1, 1), 0.0, atol=1e-9)
-    assert not arrays.moving_mask(drive, 1, 1).any()
+    np.testing.assert_allclose(true_motion.optical_flow(drive, 1, 1), 0.0, atol=1e-9)
+    assert not true_motion.moving_mask(drive, 1, 1).any()
 
 
 def test_optical_flow_projects_the_moved_points(drive):
-    points = arrays.rigid_motion(drive, 0, 1).points_source
+    points = true_motion.rigid_motion(drive, 0, 1).points_source
     pixels = points @ drive.intrinsics.astype(float).T
     pixels = pixels[..., :2] / pixels[..., 2:]
-    flow = arrays.optical_flow(drive, 0, 1)
+    flow = true_motion.optical_flow(drive, 0, 1)
     for y in range(HEIGHT):
         for x in range(WIDTH):
             np.testing.assert_allclose(flow[y, x] + (x, y), pixels[y, x], atol=1e-9)
@@ -98,20 +98,20 @@ def test_pixels_of_unknown_depth_or_absent_objects_are_not_known(drive):
     poses = drive.world_from_object.copy()
     poses[1, 0] = np.nan
     drive = dataclasses.replace(drive, depth=depth, world_from_object=poses)
-    motion = arrays.rigid_motion(drive, 0, 1)
+    motion = true_motion.rigid_motion(drive, 0, 1)
     unknown = drive.instance_labels[0] == 1
     unknown[0, 0] = True
     np.testing.assert_array_equal(motion.known, ~unknown)
     assert np.isfinite(motion.points_source).all()
     assert (motion.residual_translation == 0).all()
-    assert np.isnan(arrays.optical_flow(drive, 0, 1)[unknown]).all()
+    assert np.isnan(true_motion.optical_flow(drive, 0, 1)[unknown]).all()
 
 
 def test_frames_alone_make_a_recording_without_truth(drive):
     bare = arrays.Recording(name="bare", frames=drive.frames)
     assert len(bare) == FRAMES and bare.size == (HEIGHT, WIDTH)
     with pytest.raises(ValueError, match="'bare' has no world_from_camera"):
-        arrays.camera_motion(bare, 0, 1)
+        true_motion.camera_motion(bare, 0, 1)
 
 
 def test_small_arrays_are_converted_and_large_ones_must_have_their_type(drive):
@@ -129,12 +129,12 @@ def test_small_arrays_are_converted_and_large_ones_must_have_their_type(drive):
         ("depth", np.zeros((3, 5, 6), np.float32), "depth expects shape"),
         ("instance_labels", np.zeros((2, 5, 7), np.uint8), "instance_labels expects"),
         ("intrinsics", np.eye(4), "intrinsics expects shape"),
-        ("intrinsics", np.diag([0.6, 0.9, 1.0]), "did you pass a normalised"),
+        ("intrinsics", np.diag([0.6, 0.9, 1.0]), "did you pass normalised"),
         ("intrinsics", np.diag([-6.0, 5.0, 1.0]), "positive focal"),
         (
             "intrinsics",
             np.array([[6.0, 0, 30], [0, 5, 2], [0, 0, 1]]),
-            "inside the 7x5 image",
+            "pixels of a 7x5 image",
         ),
         ("world_from_camera", np.zeros((3, 4, 4)), "world_from_camera expects rigid"),
         ("world_from_object", np.zeros((3, 2, 4, 4)), "frame 0, label 1"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.sources import intrinsics_file
 
 SIZE = (40, 64)
@@ -44,7 +45,7 @@ def test_field_of_view_reaches_from_edge_to_edge():
 
 def test_learned_means_unknown_and_starts_at_the_guess():
     assert _resolve("learned") is None
-    guess = intrinsics_file.initial_guess(SIZE)
+    guess = intrinsics_lib.initial_guess(SIZE)
     np.testing.assert_array_equal(guess, [[52, 0, 31.5], [0, 52, 19.5], [0, 0, 1]])
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mdm_jax import sources
-from mdm_jax.sources import kitti_raw, projection
+from mdm_jax.geometry import points as points_lib
+from mdm_jax.sources import kitti_raw
 
 
 def _slow_projection(tiny, camera_shift):
@@ -215,7 +216,7 @@ def test_a_genuine_full_scan_projects_as_published(sample_data, tmp_path):
     assert counted.sum() == 18630
     assert f"{z[counted].min():.2f} {z[counted].max():.2f}" == "4.77 76.73"
     # Several points share a pixel: the map holds the nearest of them.
-    x, y, z = projection.inside(made.points(0), made.size).T
+    x, y, z = points_lib.inside(made.points(0), made.size).T
     depth = made.devkit_depth(0)
     assert 18000 < (depth > 0).sum() < 18654
     assert (depth[depth > 0].min(), made.size) == (z.min(), (375, 1242))

@@ -9,8 +9,10 @@ import pytest
 
 from mdm_jax import sources
 from mdm_jax.files import file_content, image_file
+from mdm_jax.geometry import points as points_lib
+from mdm_jax.geometry import rigid
 from mdm_jax.input_pipeline import list_file
-from mdm_jax.sources import projection, tfrecord, waymo_sensors, waymo_v1
+from mdm_jax.sources import tfrecord, waymo_sensors, waymo_v1
 
 SEGMENT = "segment-1024360143612057520_3580_000_3600_000"
 
@@ -28,13 +30,11 @@ def test_the_kitti_scans_project_onto_the_published_lists_exactly(sample_data):
     ranges, rows_seen = [], []
     for index in range(3):
         scan = file_content.read_floats(drive.truth_files()[index], 4)
-        camera = projection.transform(
-            drive.camera_from_velo, scan[:, :3].astype(np.float64)
-        )
+        camera = rigid.apply(drive.camera_from_velo, scan[:, :3].astype(np.float64))
         listed = np.load(
             drive.folder / "lidar_sparse" / "image_02" / f"{index:010d}.npy"
         )
-        found = projection.project(camera, drive.intrinsics, None)
+        found = points_lib.project(camera, drive.intrinsics, None)
         assert len(found) == len(scan) == len(listed)
         pixels = np.round(found[:, 1::-1]).astype(int) - 1  # row, column, from 1
         made = np.column_stack([pixels, scan[:, 0]])
@@ -152,7 +152,7 @@ def test_waymo_depth_and_labels_lie_on_one_image_as_published(sample_data):
     # Of several returns on one pixel the map keeps one. These lists count pixels from
     # their corners.
     pixels = np.floor(lists[1][:, :2]).astype(np.int64)
-    depth = projection.scatter(pixels, points[:, 2], size)
+    depth = points_lib.scatter(pixels, points[:, 2], size)
     assert (depth > 0).sum() == 20460
     assert (np.unique(pixels, axis=0, return_counts=True)[1] > 1).sum() == 7
     semantic = file_content.read_array(front / "mask/000001.npz", "semantic")[..., 0]

@@ -5,7 +5,7 @@ import pytest
 
 from mdm_jax import sources
 from mdm_jax.files import image_file
-from mdm_jax.input_pipeline import transforms
+from mdm_jax.geometry import view as view_lib
 
 
 def test_a_strip_is_cut_into_its_frames_and_labels(tiny, tmp_path):
@@ -72,6 +72,6 @@ def test_a_genuine_strip_holds_the_frames_it_was_cut_from(sample_data):
     folder = sample_data / "cityscapes_sequence/leftImg8bit_sequence/train/aachen"
     for index, number in enumerate((4, 5, 6)):
         path = folder / f"aachen_000003_{number:06d}_leftImg8bit.jpg"
-        small = transforms.resize_image(image_file.read(path), (256, 512))
+        small = view_lib.resize_image(image_file.read(path), (256, 512))
         error = np.abs(small[64:192, 48:464].astype(int) - drive.image(index))
         assert error.mean() < 2

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from mdm_jax import sources
-from mdm_jax.recording import arrays, opening
+from mdm_jax.recording import opening, true_motion
 
 
 def _link(target: pathlib.Path, place: pathlib.Path):
@@ -38,7 +38,7 @@ def _errors(target, source, x, y, x_source, y_source):
 
 def _warping_errors(made, target, source):
     """The same for two frames of a recording with depth and poses."""
-    flow = arrays.optical_flow(made, target, source)
+    flow = true_motion.optical_flow(made, target, source)
     y, x = np.nonzero(np.isfinite(flow[..., 0]))
     moved = np.stack([x, y], axis=1) + flow[y, x]
     return _errors(

@@ -6,6 +6,7 @@ import pytest
 
 from mdm_jax import sources
 from mdm_jax.files import errors
+from mdm_jax.geometry import rigid
 from mdm_jax.sources import waymo_sensors
 
 SENSOR_FROM_CAMERA = np.array(
@@ -182,3 +183,14 @@ def test_genuine_panoptic_labels_agree_with_the_other_release(sample_data):
     movable = np.isin(semantic, waymo_sensors.MOVABLE) & (instance > 0)
     assert ((drive.labels(0) > 0) == movable).mean() > 0.98
     assert drive.labels(0).max() == len(np.unique(drive.labels(0))) - 1
+
+
+def test_vehicle_axes_are_ahead_left_up():
+    camera = waymo_sensors.camera(
+        [100, 100, 50, 40, 0, 0, 0, 0, 0], np.eye(4).ravel(), 100, 80, path="f"
+    )
+    ahead_right_down = np.array([[0, 0, 1.0], [1, 0, 0], [0, 1, 0]])
+    np.testing.assert_array_equal(
+        rigid.apply(camera.vehicle_from_camera, ahead_right_down),
+        [[1, 0, 0], [0, -1, 0], [0, 0, -1]],
+    )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mdm_jax.recording import arrays
+from mdm_jax.recording import true_motion
 from mdm_jax.synthetic import driving, rendered_drives, streets, town, traffic
 
 SIZE = (64, 208)
@@ -17,8 +17,8 @@ def drive():
 
 def _warp(drive, target, source):
     """Returns the colour error [h w] of the true warp, and which pixels are in both."""
-    points, _, known = arrays.rigid_motion(drive, target, source)
-    flow = arrays.optical_flow(drive, target, source)
+    points, _, known = true_motion.rigid_motion(drive, target, source)
+    flow = true_motion.optical_flow(drive, target, source)
     height, width = drive.size
     y, x = np.mgrid[:height, :width]
     visible = known & np.isfinite(flow).all(axis=-1)
@@ -44,7 +44,7 @@ def test_warping_with_the_truth_explains_co_visible_pixels(drive):
             error, visible = _warp(drive, *pair)
             errors.append(error[visible].mean())
             shares.append(visible.mean())
-            moving = visible & arrays.moving_mask(drive, *pair)
+            moving = visible & true_motion.moving_mask(drive, *pair)
             on_cars.append(error[moving].mean() if moving.sum() > 20 else 0.0)
             change = np.abs(np.diff(drive.frames[list(pair)] / 255.0, axis=0))
             unwarped.append(change.mean())

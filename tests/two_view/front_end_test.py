@@ -7,7 +7,7 @@ import pytest
 
 from mdm_jax.flow import flow_sources
 from mdm_jax.flow.video_frame import Frame
-from mdm_jax.recording import arrays
+from mdm_jax.recording import true_motion
 from mdm_jax.two_view import front_end, moving
 from tests.two_view import corridors
 
@@ -67,10 +67,10 @@ def test_a_rendered_drive_with_estimated_flow_is_close_to_the_truth(drive):
     flow = flow_sources.dense_inverse_search(*frames)
     backward = flow_sources.dense_inverse_search(*frames[::-1])
     ahead, _ = _run(flow, backward, drive.intrinsics)
-    motion = arrays.camera_motion(drive, 2, 3)
+    motion = true_motion.camera_motion(drive, 2, 3)
     assert corridors.angle(ahead.pose.direction, motion[:3, 3]) < 3
     assert corridors.angle(ahead.rotation, motion[:3, :3]) < 0.3
-    static = ahead.trusted & ~arrays.moving_mask(drive, 2, 3)
+    static = ahead.trusted & ~true_motion.moving_mask(drive, 2, 3)
     assert static.mean() > 0.4
     ratio = ahead.depth[static] / drive.depth[2][static]
     assert np.mean(np.abs(ratio / np.median(ratio) - 1)) < 0.12

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from mdm_jax.files import array_cache
+from mdm_jax.geometry import view as view_lib
+from mdm_jax.geometry.view import View
 from mdm_jax.input_pipeline import clips, transforms
 from mdm_jax.recording.arrays import Recording
 from mdm_jax.two_view import front_end, training_pairs
@@ -61,8 +63,8 @@ def test_a_mirrored_sample_is_the_geometry_of_mirrored_images():
 
 def test_a_cropped_sample_is_the_geometry_of_cropped_images():
     flow, backward, *_ = corridors.pair(FIRST, SECOND)
-    window = {"x0": 7, "y0": 5, "size": (50, 90)}
-    cropped = transforms.crop(_sample(flow, backward), **window)
+    view = View(7, 5, (50, 90), (50, 90), flow.shape[:2])
+    cropped = transforms.see(_sample(flow, backward), view)
     parts = (f[5:55, 7:97] for f in (flow, backward))
     _assert_same_geometry(cropped, _sample(*parts, cropped["intrinsics"]), share=0.8)
 
@@ -70,8 +72,9 @@ def test_a_cropped_sample_is_the_geometry_of_cropped_images():
 @pytest.mark.parametrize("size", [(30, 52), (90, 156)])
 def test_a_resized_sample_has_the_depth_of_resized_images(size):
     flow, backward, *_ = corridors.pair(FIRST, SECOND)
-    resized = transforms.resize(_sample(flow, backward), size)
-    depth = transforms.resize_image(1 / corridors.look(FIRST)[0], size)
+    view = view_lib.stretched(flow.shape[:2], size)
+    resized = transforms.see(_sample(flow, backward), view)
+    depth = view_lib.resize_image(1 / corridors.look(FIRST)[0], size)
     known = resized["pair_weight"][0] > 0
     assert known.mean() > 0.5
     length = np.linalg.norm(corridors.source_from_target(FIRST, SECOND)[:3, 3])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mdm_jax.recording import arrays
+from mdm_jax.recording import true_motion
 from mdm_jax.two_view import triangulation
 from tests.two_view import corridors
 
@@ -26,9 +26,11 @@ def test_depth_is_exact_with_true_flow_and_pose():
 
 
 def test_depth_of_a_rendered_drive_is_exact_where_nothing_moves(drive):
-    flow = arrays.optical_flow(drive, 2, 3)
-    views = _triangulate(flow, drive.intrinsics, arrays.camera_motion(drive, 2, 3))
-    static = ~arrays.moving_mask(drive, 2, 3, threshold=0) & np.isfinite(flow[..., 0])
+    flow = true_motion.optical_flow(drive, 2, 3)
+    views = _triangulate(flow, drive.intrinsics, true_motion.camera_motion(drive, 2, 3))
+    static = ~true_motion.moving_mask(drive, 2, 3, threshold=0) & np.isfinite(
+        flow[..., 0]
+    )
     static &= views.parallax > 0.05
     assert static.mean() > 0.5
     np.testing.assert_allclose(views.depth[static], drive.depth[2][static], rtol=1e-3)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mdm_jax.recording import arrays
+from mdm_jax.geometry import points as points_lib
 from mdm_jax.visualize import point_cloud
 
 K = np.array([[8.0, 0, 2.5], [0, 9.0, 1], [0, 0, 1]])
@@ -28,7 +28,7 @@ def test_known_points_come_back_with_their_colours(tmp_path):
     depth = rng.uniform(1, 5, (3, 6))
     colors = rng.integers(0, 255, (3, 6, 3), np.uint8)
     known = rng.uniform(size=(3, 6)) > 0.3
-    points = arrays.unproject(depth, K)
+    points = points_lib.unproject(depth, K)
     path = tmp_path / "a.ply"
     point_cloud.write_ply(path, points, colors, known, comment="in\nmetres")
     got, got_colors = _read(path)

@@ -18,7 +18,8 @@ from jaxtyping import Float
 
 from mdm_jax.evaluation.measures import depth_metrics, motion_metrics, pair_measures
 from mdm_jax.evaluation.pairs import FramePair, knows_object_motion
-from mdm_jax.recording import arrays as recording_lib
+from mdm_jax.geometry import points as points_lib
+from mdm_jax.recording import true_motion
 
 # Lengths of residual motion that count as moving, as shares of the camera's mean step.
 THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5)
@@ -134,7 +135,7 @@ class Flow(pair_measures.Measure):
         }
         points, points_source = predicted_points(prediction)
         scale = depth_metrics.median_scale(depth, prediction["depth"], valid)
-        true_points = recording_lib.unproject(depth, np.asarray(recording.intrinsics))
+        true_points = points_lib.unproject(depth, np.asarray(recording.intrinsics))
         self._add(
             "scene_flow/{}epe_m",
             "scene_flow/{}outlier_rate",
@@ -143,8 +144,8 @@ class Flow(pair_measures.Measure):
             parts,
             outlier=_SCENE_OUTLIER,
         )
-        true_flow = recording_lib.optical_flow(recording, pair.index, pair.source_index)
-        flow = recording_lib.displacement(points_source, prediction["intrinsics"])
+        true_flow = true_motion.optical_flow(recording, pair.index, pair.source_index)
+        flow = points_lib.displacement(points_source, prediction["intrinsics"])
         diagonal = float(np.hypot(*depth.shape))
         behind = np.isnan(flow[..., 0])
         length = np.linalg.norm(flow, axis=-1, keepdims=True)
@@ -178,6 +179,6 @@ def predicted_points(
     prediction: Mapping[str, np.ndarray],
 ) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w 3"]]:
     """Returns X in the target camera's frame, and X' in the source camera's frame."""
-    points = recording_lib.unproject(prediction["depth"], prediction["intrinsics"])
+    points = points_lib.unproject(prediction["depth"], prediction["intrinsics"])
     turned = points @ np.asarray(prediction["rotation"], np.float64).T
     return points, turned + prediction["translation"] + prediction["object_motion"]

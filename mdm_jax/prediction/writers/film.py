@@ -53,7 +53,7 @@ class Film:
             self._writer.write(picture)
 
     def _side_by_side(self, frame: Frame, maps: Mapping[str, np.ndarray]) -> np.ndarray:
-        view, size = self._view, frame.original.shape[:2]
+        view = self._view
         limit = self._statistics.inverse_depth_limit
         depth = colormaps.inverse_depth(maps["depth"], limit=limit)
         motion = np.full((*view.size, 3), colormaps.UNKNOWN, np.uint8)
@@ -64,9 +64,9 @@ class Film:
         return video.side_by_side(
             {
                 "input": frame.original,
-                "depth (near: bright)": view.original_colors(depth, size, fill=unknown),
+                "depth (near: bright)": view.original_colors(depth, fill=unknown),
                 "object motion (x, y, z: R, G, B)": view.original_colors(
-                    motion, size, fill=unknown
+                    motion, fill=unknown
                 ),
             }
         )

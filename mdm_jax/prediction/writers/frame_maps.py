@@ -9,10 +9,10 @@ import numpy as np
 from absl import logging
 
 from mdm_jax.files import atomic, image_file
+from mdm_jax.geometry import points as points_lib
 from mdm_jax.prediction.inputs import Frame
 from mdm_jax.prediction.predicted import Predicted
 from mdm_jax.prediction.request import Request
-from mdm_jax.recording import arrays as recording_lib
 from mdm_jax.visualize import point_cloud
 
 LARGEST = 2**16 - 1
@@ -117,7 +117,7 @@ class FrameWriter:
                 mask = np.where(maps["occluded"], _OCCLUDED, _VISIBLE) * maps["valid"]
                 image_file.write_png(path, self._nearest(frame, mask.astype(np.uint8)))
             elif intrinsics is not None:
-                points = recording_lib.unproject(depth, intrinsics)
+                points = points_lib.unproject(depth, intrinsics)
                 with atomic.replacing(path) as temporary:
                     point_cloud.write_ply(
                         temporary,
@@ -140,10 +140,10 @@ class FrameWriter:
             return depth, intrinsics, frame.seen
         if intrinsics is not None:
             intrinsics = view.original_intrinsics(intrinsics)
-        depth = view.original_depth(depth, frame.original.shape[:2])
+        depth = view.original_depth(depth)
         return depth, intrinsics, frame.original
 
     def _nearest(self, frame: Frame, values: np.ndarray) -> np.ndarray:
         if self._at_network:
             return values
-        return self._recording.view.original_nearest(values, frame.original.shape[:2])
+        return self._recording.view.original_nearest(values)

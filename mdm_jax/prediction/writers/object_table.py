@@ -18,8 +18,8 @@ import numpy as np
 from absl import logging
 
 from mdm_jax.files import atomic
+from mdm_jax.geometry import points as points_lib
 from mdm_jax.prediction.predicted import Predicted
-from mdm_jax.recording import arrays as recording_lib
 
 COLUMNS = (
     *("frame", "name", "time_s", "object", "pixels"),
@@ -45,7 +45,7 @@ def rows(
     rigid = "object_labels" in maps
     points = motion = np.zeros(0)
     if not rigid:
-        points = recording_lib.unproject(
+        points = points_lib.unproject(
             np.asarray(maps["depth"], np.float64),
             np.asarray(maps["intrinsics"], np.float64),
         )

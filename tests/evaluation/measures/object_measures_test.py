@@ -9,6 +9,7 @@ from mdm_jax import config as config_lib
 from mdm_jax.evaluation import pairs
 from mdm_jax.evaluation.measures import object_measures
 from mdm_jax.recording import arrays as recording_lib
+from mdm_jax.recording import true_motion
 
 EVALUATION = config_lib.base_config().evaluation
 HEIGHT, WIDTH = 24, 40
@@ -42,7 +43,7 @@ def drive():
 
 
 def _pair(drive, *, depth_factor=1.0, motion_factor=1.0, unit=1.0):
-    motion = recording_lib.rigid_motion(drive, 0, 1)
+    motion = true_motion.rigid_motion(drive, 0, 1)
     prediction = {
         "depth": np.asarray(drive.depth[0]) * depth_factor * unit,
         "object_motion": motion.residual_translation * motion_factor * unit,

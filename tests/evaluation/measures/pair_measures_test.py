@@ -9,14 +9,14 @@ from mdm_jax import config as config_lib
 from mdm_jax.evaluation import baselines, drives
 from mdm_jax.evaluation import pairs as pairs_lib
 from mdm_jax.evaluation.measures import pair_measures, scene_motion
-from mdm_jax.recording import arrays as recording_lib
+from mdm_jax.recording import true_motion
 
 EVALUATION = config_lib.base_config().evaluation
 
 
 def _true_pair(recording, index, stride=1, scale=1.0):
-    motion = recording_lib.rigid_motion(recording, index, index + stride)
-    pose = recording_lib.camera_motion(recording, index, index + stride)
+    motion = true_motion.rigid_motion(recording, index, index + stride)
+    pose = true_motion.camera_motion(recording, index, index + stride)
     return pairs_lib.FramePair(
         recording,
         index,
@@ -87,9 +87,7 @@ def test_motion_is_measured_in_units_of_the_mean_predicted_step(tiny_recordings)
 def test_a_car_at_infinity_is_counted_as_a_hole(tiny_recordings):
     pairs = _all_pairs(tiny_recordings)
     for pair in pairs:
-        moving = recording_lib.moving_mask(
-            pair.recording, pair.index, pair.source_index
-        )
+        moving = true_motion.moving_mask(pair.recording, pair.index, pair.source_index)
         pair.prediction["depth"][moving] *= 10
     metrics = _truth(pairs)
     assert metrics["moving/hole_rate"] == 1.0

@@ -7,7 +7,7 @@ import pytest
 
 from mdm_jax import config as config_lib
 from mdm_jax.evaluation.measures import scene_motion
-from mdm_jax.recording import arrays as recording_lib
+from mdm_jax.recording import true_motion
 
 EVALUATION = config_lib.base_config().evaluation
 
@@ -60,7 +60,7 @@ def test_flow_errors_equal_a_slow_loop(true_pairs, tiny_recordings):
     image, space, image_outliers, space_outliers = [], [], [], []
     for pair in pairs:
         recording, maps = pair.recording, pair.prediction
-        true = recording_lib.rigid_motion(recording, pair.index, pair.source_index)
+        true = true_motion.rigid_motion(recording, pair.index, pair.source_index)
         scale = np.median(recording.depth[pair.index]) / np.median(maps["depth"])
         k_true, k = recording.intrinsics.astype(float), maps["intrinsics"]
         for y in range(32):
