@@ -93,6 +93,7 @@ def test_the_python_of_the_readme_runs(trained, tmp_path, monkeypatch):
         ("export", "--format: "),
         ("annotate", "--masks: "),
         ("prepare", "--data_dir: "),
+        ("two-view", "--max_frames: "),
     ],
 )
 def test_console_commands_print_their_help(name, option):

@@ -13,6 +13,7 @@ import sys
 
 from absl import app, flags, logging
 
+from mdm_jax import command_line
 from mdm_jax.flow import flow_sources
 from mdm_jax.prediction import geometry_page, video_geometry
 from mdm_jax.sources import own_video
@@ -72,8 +73,8 @@ def main(argv: list[str]):
 
 
 def run():
-    """The console entry point."""
-    app.run(main)
+    """Runs the command with the flags of the command line."""
+    command_line.run(main, __name__)
 
 
 if __name__ == "__main__":
