@@ -29,6 +29,7 @@ import numpy as np
 import tqdm
 from absl import app, flags
 
+from mdm_jax.files import image_file
 from mdm_jax.files.errors import Problems
 from mdm_jax.flow import flow_sources
 from mdm_jax.flow.video_frame import Frame
@@ -38,7 +39,9 @@ from mdm_jax.sources import kitti_odometry
 from mdm_jax.sources.source import Source
 from mdm_jax.two_view import front_end, texture
 
-_FOOTAGE = flags.DEFINE_string("footage", None, "Folder of the footage, see above.")
+_FOOTAGE = flags.DEFINE_string(
+    "footage", None, "Folder of the footage, see above.", required=True
+)
 _EVERY = flags.DEFINE_integer(
     "every", 1, "Measure one in so many pairs; in 00 of those with truth."
 )
@@ -126,7 +129,7 @@ def main(argv: list[str]):
     first, other = sequences["00"], sequences["03"]
     files = sorted((footage / "stereo_truth" / "kitti_odometry_00").glob("*.png"))
     truth = {
-        int(path.stem): cv2.imread(str(path), cv2.IMREAD_UNCHANGED) / np.float32(256)
+        int(path.stem): image_file.read_labels(path).astype(np.float32) / 256
         for path in files
         if int(path.stem) + 1 < len(first)
     }
@@ -146,5 +149,4 @@ def main(argv: list[str]):
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("footage")
     app.run(main)
