@@ -53,6 +53,7 @@ _SMALLER = {
         "--clips=16",
         "--cases=one thread",
     ),
+    "docs/demo_animation.py": ("--frames=4",),
     "benchmarks/inference.py": ("--rounds=1", "--size=32x96"),
 }
 # Published weights fit networks of the published width only.
@@ -89,6 +90,7 @@ _FILES = {
     ),
     "mdm_jax.prepare": ("{data_dir}/*/*/*/report.txt",),
     "docs/forward_warp.py": ("docs/forward_warp.png",),
+    "docs/demo_animation.py": ("docs/demo.webp",),
 }
 
 _REPORT = ("metrics.json", "protocol.json", "per_*.csv", "report.html")
