@@ -14,20 +14,20 @@ from jaxtyping import Array, Float
 # Coordinates beyond this count as infinite: up to here X/Z^2, which the gradient of a
 # projection needs, does not overflow float32.
 _FARTHEST = 1e18
-# Where points that project nowhere go: outside every image, and finite.
+# Pixel of points without a projection: outside every image, and finite.
 _NOWHERE = -1.0
 
 
 @flax.struct.dataclass
 class Projection:
-    """Where points appear in an image.
+    """The projection of points into an image.
 
     Attributes:
-        pixels: `[* 2]`, (x, y), not confined to the image; (-1, -1) where not
+        pixels: `[* 2]`, (x, y), possibly outside the image; (-1, -1) where not
             `in_front`.
         depth: `[*]`, z in the camera frame; 0 where not `in_front`.
-        in_front: bool `[*]`, the point is finite and in front of the camera. Elsewhere
-            neither pixels nor depth has a gradient.
+        in_front: bool `[*]`, whether the point is finite and in front of the camera.
+            Elsewhere pixels and depth have no gradient.
     """
 
     pixels: jax.Array
@@ -44,7 +44,7 @@ def pixel_grid(height: int, width: int) -> Float[Array, "h w 2"]:
 
 
 def rays(K: Float[Array, "3 3"], height: int, width: int) -> Float[Array, "h w 3"]:
-    """Returns `K^-1 p~` of every pixel p: the 3D points of its view at depth 1."""
+    """Returns `K^-1 p~` of every pixel p: the 3D point on its ray at depth 1."""
     grid = pixel_grid(height, width)
     x = (grid[..., 0] - K[0, 2]) / K[0, 0]
     y = (grid[..., 1] - K[1, 2]) / K[1, 1]
@@ -54,7 +54,7 @@ def rays(K: Float[Array, "3 3"], height: int, width: int) -> Float[Array, "h w 3
 def unproject(
     depth: Float[Array, "h w"], K: Float[Array, "3 3"]
 ) -> Float[Array, "h w 3"]:
-    """Returns the 3D point of every pixel, in the camera frame and the depth's unit.
+    """Returns the 3D point of every pixel, in the camera frame and the unit of depth.
 
     Args:
         depth: along the optical axis; any finite number.
@@ -72,20 +72,19 @@ def project(
     *,
     min_depth: float = 1e-4,
 ) -> Projection:
-    """Returns where points of the camera frame appear in the image.
+    """Returns the projection of points in the camera frame.
 
     Args:
-        points: any finite or non-finite numbers.
+        points: any numbers, finite or not.
         K: intrinsics in pixels.
-        min_depth: points nearer than this, and those behind the camera, are not
-            `in_front`. Set it well below the nearest depth of the scene: only at the
-            optical centre does the projection have no limit.
+        min_depth: points with a smaller depth, in particular those behind the camera,
+            are not `in_front`. Choose it well below the nearest depth of the scene.
     """
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
     in_front = (z > min_depth) & (z < _FARTHEST)  # False for NaN
     in_front &= (jnp.abs(x) < _FARTHEST) & (jnp.abs(y) < _FARTHEST)
-    # Guarded before and after the division: no value and no gradient of a point
-    # behind the camera comes through.
+    # Guarded before and after the division, so that neither values nor gradients of
+    # points behind the camera come through.
     x = jnp.where(in_front, x, 0.0)
     y = jnp.where(in_front, y, 0.0)
     z = jnp.where(in_front, z, 1.0)

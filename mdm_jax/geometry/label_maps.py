@@ -1,9 +1,9 @@
-"""Reading label maps between their pixels, without mixing labels.
+"""Samples label maps between pixels without mixing labels.
 
-A mask that is warped bilinearly and rounded up (Lee et al. 2019, section 3.3) holds
-every pixel that reads anything of it. For label maps that is: each pixel gets all
-labels it reads, up to four, and belongs to the masks of all of them. So masks of any
-number of instances travel in one map, and are told apart when they are needed.
+A mask that is warped bilinearly and rounded up (Lee et al. 2019, section 3.3) contains
+every pixel whose sample includes any pixel of the mask. For label maps this means: each
+pixel gets the labels of all pixels in its sample, up to four, and belongs to the masks
+of all of them. One map thus carries the masks of any number of instances.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
-# Neighbours of less weight count as not read: rounding moves a pixel that stays in
-# place by about so many pixels, and would make every mask grow.
+# Neighbours with less weight are ignored. Rounding moves a static pixel by about this
+# many pixels and would otherwise make every mask grow.
 _LEAST_WEIGHT = 1e-3
 
 
 def read(
     labels: Integer[Array, "h w s"], pixels: Float[Array, "H W 2"]
 ) -> Integer[Array, "H W 4*s"]:
-    """Returns the labels that a bilinear sample at each pixel reads.
+    """Returns the labels of the pixels that a bilinear sample at each pixel includes.
 
-    Where it reads fewer than four pixels, the one of most weight stands for the others.
+    If a sample includes fewer than four pixels, the one with the largest weight is
+    repeated.
 
     Args:
         labels: one or more labels per pixel, 0 for none.
@@ -42,15 +43,15 @@ def read(
     top = jnp.clip(jnp.floor(y), 0, max(height - 2, 0)).astype(jnp.int32)
     wx, wy = x - left, y - top
     rows = labels.reshape(height * width, -1)
-    # The nearer of both columns and rows takes the place of one that is not read.
+    # The nearer column or row replaces one that is ignored.
     columns, lines = [], []
-    for found, first, weight, size in (
+    for indices, first, weight, size in (
         (columns, left, wx, width),
         (lines, top, wy, height),
     ):
         second = jnp.minimum(first + 1, size - 1)
-        found.append(jnp.where(1 - weight > _LEAST_WEIGHT, first, second))
-        found.append(jnp.where(weight > _LEAST_WEIGHT, second, first))
+        indices.append(jnp.where(1 - weight > _LEAST_WEIGHT, first, second))
+        indices.append(jnp.where(weight > _LEAST_WEIGHT, second, first))
     return jnp.concatenate(
         [
             jnp.take(rows, line * width + column, axis=0, mode="clip")
@@ -64,5 +65,5 @@ def read(
 def contains(
     labels: Integer[Array, "*n h w s"], label: Integer[Array, "*n h w"]
 ) -> Bool[Array, "*n h w"]:
-    """Returns where a pixel's labels include the given one; label 0 is in none."""
+    """Returns whether a pixel's labels include the given one; never for label 0."""
     return jnp.any(labels == label[..., None], axis=-1) & (label != 0)

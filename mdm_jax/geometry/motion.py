@@ -1,6 +1,7 @@
-"""Builders of `Motion`: how every target pixel's 3D point moves to the source camera.
+"""Builds `Motion`: how every target pixel's 3D point moves to the source camera.
 
-Methods differ only in the motion they build; warps and losses never ask which it was.
+Methods differ only in the motion they build; warps and losses do not depend on the
+method.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ def total(egomotion: Pose, residual_translation: Float[Array, "*n h w 3"]) -> Mo
 
     Args:
         egomotion: `source_from_target` of the camera, `[*]`.
-        residual_translation: what objects move on top of it, in the source camera's
-            frame and the depth's unit.
+        residual_translation: additional translation of objects, in the source camera's
+            frame and the unit of depth.
     """
     # T(u, v) = T_obj(u, v) + T_ego
     translation = residual_translation + egomotion.translation[..., None, None, :]
@@ -40,12 +41,12 @@ def ego_only(egomotion: Pose, size: tuple[int, int]) -> Motion:
 
 
 def paint(background: Pose, objects: Pose, regions: Int[Array, "*n h w"]) -> Motion:
-    """Returns the motion field in which every region of the image has its own pose.
+    """Returns the motion of an image whose regions each have their own pose.
 
     Args:
         background: `[*]`, the pose of region 0.
         objects: `[* k]`, the poses of the regions 1 to k.
-        regions: which region each pixel belongs to; outside 0 to k nothing is right.
+        regions: the region of each pixel, 0 to k; other values give a wrong result.
     """
     num_regions = objects.translation.shape[-2] + 1
 
@@ -55,8 +56,8 @@ def paint(background: Pose, objects: Pose, regions: Int[Array, "*n h w"]) -> Mot
         return jnp.concatenate([matrix, pose.translation], axis=-1)
 
     table = jnp.concatenate([rows(background)[..., None, :], rows(objects)], axis=-2)
-    # A product with ones and zeros, which is exact, and not a gather: the gradient is a
-    # product too, where that of a gather scatters every pixel into a few rows.
+    # A product with ones and zeros, which is exact, instead of a gather: its gradient
+    # is also a product, whereas that of a gather scatters every pixel into a few rows.
     chosen = regions[..., None] == jnp.arange(num_regions).reshape(
         (1,) * regions.ndim + (-1,)
     )
@@ -75,17 +76,18 @@ def residual_translation(
     object_motion: Motion,
     points_target: Float[Array, "*n h w 3"],
 ) -> Float[Array, "*n h w 3"]:
-    """Returns what egomotion does not explain of where points are, in the source frame.
+    """Returns the part of the points' displacement that egomotion does not explain.
 
     With E the egomotion and P the object's motion, both acting on points X of the
-    target frame, `E P X - E X = R_E (P X - X)`: exactly zero where P is the identity.
+    target frame, it is `E P X - E X = R_E (P X - X)` in the source frame; exactly zero
+    where P is the identity.
 
     Args:
         egomotion: `source_from_target` of the camera, `[*]`.
-        object_motion: how points move before the camera does, in the target's frame.
+        object_motion: motion of points in the target's frame, applied before egomotion.
         points_target: one point per target pixel, in the target camera's frame.
     """
-    # (R - 1) X + t, since the rounding of R X + t - X depends on what it is fused with.
+    # (R - 1) X + t, because the rounding of R X + t - X depends on kernel fusion.
     turn = object_motion.rotation - jnp.eye(3).reshape(
         (1,) * (object_motion.rotation.ndim - 2) + (3, 3)
     )
@@ -99,7 +101,7 @@ def apply(
     """Returns the points in the source camera's frame, `R(p) X(p) + T(p)`.
 
     Args:
-        motion: `source_from_target`; fewer axes than the points' stand for all of them.
+        motion: `source_from_target`; missing leading axes broadcast.
         points_target: one point per target pixel, in the target camera's frame.
     """
     missing = points_target.ndim + 1 - motion.rotation.ndim

@@ -11,7 +11,7 @@ from mdm_jax.structs import Pose
 
 
 def identity(shape: tuple[int, ...] = ()) -> Pose:
-    """Returns the pose that moves nothing, with the leading axes `shape`."""
+    """Returns the identity pose with the leading axes `shape`."""
     return Pose(
         rotation=jnp.broadcast_to(jnp.eye(3), (*shape, 3, 3)),
         translation=jnp.zeros((*shape, 3)),
@@ -64,10 +64,10 @@ def inverse(a_from_b: Pose) -> Pose:
 
 
 def transform(a_from_b: Pose, points_b: Float[Array, "*n 3"]) -> Float[Array, "*n 3"]:
-    """Returns points given in frame b as seen in frame a.
+    """Returns the coordinates in frame a of points given in frame b.
 
     Args:
-        a_from_b: one pose, or poses with the first of the points' leading axes.
+        a_from_b: one pose, or poses whose leading axes are the first of the points'.
         points_b: `[3]`, or any number of points per pose: a `[b]` pose takes `[b n 3]`.
     """
     per_pose = points_b.ndim - a_from_b.translation.ndim

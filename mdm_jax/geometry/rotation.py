@@ -1,4 +1,4 @@
-"""Rotation matrices: from and to Euler angles, applied to points, and their size.
+"""Rotation matrices: conversion from and to Euler angles, application, and angle.
 
 A rotation is its `[3 3]` matrix throughout. Euler angles are `(rx, ry, rz)` in radians
 with `R = Rx(rx) Ry(ry) Rz(rz)`, right-handed, so that the rotation about z acts first.
@@ -39,8 +39,8 @@ def to_euler(rotation: Float[Array, "*n 3 3"]) -> Float[Array, "*n 3"]:
         rotation: proper rotation matrices.
 
     Returns:
-        Radians; rx and rz in (-pi, pi], ry in [-pi/2, pi/2]. At `|ry| = pi/2` only a
-        sum of rx and rz is defined and their gradient is not.
+        Radians; rx and rz in (-pi, pi], ry in [-pi/2, pi/2]. At `|ry| = pi/2` only the
+        sum or difference of rx and rz is defined, and their gradient is not.
     """
     cos_y = numerics.safe_norm(rotation[..., 0, :2])
     return jnp.stack(
@@ -78,17 +78,17 @@ def apply(
     points: Float[Array, "*#n 3"],
     translation: Float[Array, "*#n 3"] | None = None,
 ) -> Float[Array, "*n 3"]:
-    """Returns `rotation @ points [+ translation]`, for leading axes that broadcast.
+    """Returns `rotation @ points [+ translation]`; leading axes broadcast.
 
-    Written per component, not as a contraction: exact in float32 on every accelerator,
-    fused with its surroundings, and on CPUs faster by an order of magnitude, since sums
-    over an axis of length 3 are neither vectorised nor fused there.
+    Written per component instead of as a contraction: it is exact in float32 on every
+    accelerator, is fused with the code around it, and is ten times as fast on CPUs,
+    which neither vectorise nor fuse sums over an axis of length 3.
     """
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
     r = rotation
     rows = [r[..., i, 0] * x + r[..., i, 1] * y + r[..., i, 2] * z for i in range(3)]
     if translation is not None:
-        # Added here, before stacking: XLA takes a stack apart again where its
-        # components are read next, but not through arithmetic on the whole of it.
+        # Added before stacking: XLA removes a stack whose components are read next, but
+        # not if there is arithmetic on the stacked array in between.
         rows = [row + translation[..., i] for i, row in enumerate(rows)]
     return jnp.stack(rows, axis=-1)

@@ -1,4 +1,4 @@
-"""Reading an image between its pixels.
+"""Samples an image between its pixels.
 
 Coordinates are (x, y) with integers at pixel centres, so that [0, width - 1] spans the
 image from the first centre to the last. Everything here takes one image; `jax.vmap`
@@ -14,22 +14,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-# A coordinate this far outside the image, in pixels, still counts as on its border.
+# Coordinates this far outside the image, in pixels, still count as on its border.
 # Projecting a pixel onto itself is exact to one unit in the last place (2.5e-4 pixels
-# at width 1920), and must not lose the last row and column.
+# at width 1920); the last row and column must stay valid.
 _BORDER_TOLERANCE = 1e-3
-# Up to so many channels a gradient sums them one by one.
+# Up to this many channels, the gradient sums them one by one.
 _FEW_CHANNELS = 8
 
 
 @flax.struct.dataclass
 class Sampled:
-    """Values read from an image.
+    """Values sampled from an image.
 
     Attributes:
-        values: `[H W c]`, those of the nearest border point where not `valid`.
-        valid: bool `[H W]`, the coordinates are finite and inside the image, its
-            outermost pixel centres included.
+        values: `[H W c]`; outside the image, those of the nearest point of the border.
+        valid: bool `[H W]`, whether the coordinates are finite and inside the image,
+            including its outermost pixel centres.
     """
 
     values: jax.Array
@@ -43,7 +43,8 @@ class Clamped:
     Attributes:
         pixels: `[* 2]`, finite and within [0, width - 1] x [0, height - 1]; without
             gradient where not `inside`.
-        inside: bool `[*]`, the coordinates were inside the image, borders included.
+        inside: bool `[*]`, whether the coordinates were inside the image or on its
+            border.
     """
 
     pixels: jax.Array
@@ -51,7 +52,7 @@ class Clamped:
 
 
 def clamp(pixels: Float[Array, "*n 2"], *, height: int, width: int) -> Clamped:
-    """Returns the nearest points inside an image; NaN goes to 0.
+    """Returns the nearest points inside an image; NaN becomes 0.
 
     Args:
         pixels: (x, y), any numbers.
@@ -65,15 +66,15 @@ def clamp(pixels: Float[Array, "*n 2"], *, height: int, width: int) -> Clamped:
 def bilinear(image: Float[Array, "h w c"], pixels: Float[Array, "H W 2"]) -> Sampled:
     """Returns an image's bilinear interpolation at given coordinates, `I<p>`.
 
-    Coordinates outside the image, or not finite, are clamped to it first, and neither
-    x nor y then has a gradient. At integer coordinates, where the interpolation has a
-    kink, the gradient is that towards larger coordinates (on the last row and column,
-    smaller ones).
+    Coordinates outside the image, and non-finite ones, are clamped to it and have no
+    gradient. At integer coordinates, where the interpolation has a kink, the gradient
+    is that towards larger coordinates (towards smaller ones in the last row and
+    column).
 
-    Nothing is scattered unless the image is differentiated: stop its gradient
-    (`jax.lax.stop_gradient`) where none is needed. Four separate reads are meant: XLA
-    fuses each with its weight, which on CPUs is two to four times faster, forward and
-    backward, than one read of a stack of the four neighbours.
+    The gradient with respect to the image is a scatter: stop it
+    (`jax.lax.stop_gradient`) where it is not needed. The four reads are separate on
+    purpose: XLA fuses each with its weight, which on CPUs is two to four times as fast,
+    forward and backward, as one read of a stack of the four neighbours.
 
     Args:
         image: finite values.
@@ -99,7 +100,7 @@ def bilinear(image: Float[Array, "h w c"], pixels: Float[Array, "H W 2"]) -> Sam
     below = width if height > 1 else 0
 
     def neighbour(offset: int, weight: Float[Array, "H W"]) -> Float[Array, "H W c"]:
-        # In bounds by construction: saying so spares a second clamp of the indices.
+        # The indices are in bounds by construction, so XLA need not clamp them again.
         values = rows.at[top_left + offset].get(mode="promise_in_bounds")
         return values * _per_channel(weight, channels)
 
@@ -127,7 +128,7 @@ def resize_bilinear(
     for old, new in zip(image.shape[:2], size, strict=True):
         if not align_corners or old == 1:
             scale, shift = new / old, 0.0
-        elif new == 1:  # the one pixel shows the first
+        elif new == 1:  # The only pixel shows the first one.
             scale, shift = 1.0, 0.0
         else:
             # x' = s x, while scale_and_translate computes x' = s (x + 0.5) + t - 0.5
@@ -156,7 +157,7 @@ def _clamp(
 
 
 def _inside(x: Float[Array, "*n"], size: int) -> Bool[Array, "*n"]:
-    """Returns whether coordinates are in [0, size - 1], which NaN is not."""
+    """Returns whether coordinates are in [0, size - 1]; False for NaN."""
     return (x >= -_BORDER_TOLERANCE) & (x <= size - 1 + _BORDER_TOLERANCE)
 
 
@@ -167,8 +168,8 @@ def _clamp_axis(
     nearest = jnp.clip(jnp.where(jnp.isnan(x), 0.0, x), 0.0, float(size - 1))
     nearest = jax.lax.stop_gradient(nearest)
     x = jnp.where(inside, x, nearest)
-    # The value is that of `nearest`, the gradient that of x: a pixel which rounding
-    # pushed over the border keeps its gradient.
+    # The value of `nearest` with the gradient of x: pixels that rounding moves across
+    # the border keep their gradient.
     return x + jax.lax.stop_gradient(nearest - x)
 
 
@@ -176,8 +177,8 @@ def _clamp_axis(
 def _per_channel(weight: Float[Array, "H W"], channels: int) -> Float[Array, "H W c"]:
     """Returns weights repeated for every channel.
 
-    The gradient is a sum over channels: as additions of maps, it takes a CPU a third of
-    the time of XLA's reduction over an axis that short.
+    The gradient is a sum over channels. Written as additions of maps, it takes a third
+    of the time of XLA's reduction over such a short axis on a CPU.
     """
     return jnp.broadcast_to(weight[..., None], (*weight.shape, channels))
 
@@ -195,6 +196,6 @@ def _per_channel_jvp(channels, primals, tangents):
 def _cell(x: Float[Array, "*n"], size: int) -> Int[Array, "*n"]:
     """Returns the first of the two pixels between which a clamped coordinate lies.
 
-    The last pixel closes the cell before it, so that a cell's second pixel exists.
+    The last pixel belongs to the cell before it, so that every cell has a second pixel.
     """
     return jnp.minimum(x.astype(jnp.int32), max(size - 2, 0))

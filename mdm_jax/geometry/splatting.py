@@ -1,13 +1,13 @@
-"""Dropping points onto a grid of pixels, where the nearest surface hides the others.
+"""Splats points onto a grid of pixels, where the nearest surface hides the others.
 
-The opposite of `sampling`: there every target pixel reads, here every point p of depth
-z(p) > 0 writes, at coordinates (x, y) with integers at pixel centres. `nearest` is a
-z-buffer, whose gradient reaches the visible points only; `soft` is a weighted mean, whose
-gradient reaches all of them. Both return the depth D seen at each pixel; colours follow by
-sampling at that depth, see `warp.forward_warp`.
+This is the opposite of `sampling`: there every target pixel reads; here every point p
+of depth z(p) > 0 writes, at coordinates (x, y) with integers at pixel centres.
+`nearest` is a z-buffer, whose gradient reaches the visible points only; `soft` is a
+weighted mean, whose gradient reaches all of them. Both return the depth D visible at
+each pixel. Colours are then sampled at that depth, see `warp.forward_warp`.
 
-Everything here takes the points of one image; `jax.vmap` over a batch keeps each
-image's writes on the device that holds it.
+Functions take the points of one image; `jax.vmap` over a batch keeps each image's
+writes on the device that holds it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from jaxtyping import Array, Bool, Float, Int
 
 @flax.struct.dataclass
 class Splatted:
-    """What points look like on a grid of pixels.
+    """The depth of splatted points on a grid of pixels.
 
     Attributes:
-        depth: `[h w]`, of the surface seen; 0 where not `covered`.
-        covered: bool `[h w]`, a point landed here; elsewhere is a hole.
-        point: int32 `[h w]`, index of the point seen among all of them, flattened; 0
-            where not `covered`. None from `soft`, which mixes points.
+        depth: `[h w]`, depth of the visible surface; 0 where not `covered`.
+        covered: bool `[h w]`, whether a point projects here; other pixels are holes.
+        point: int32 `[h w]`, index of the visible point among all points, flattened; 0
+            where not `covered`. None for `soft`, which mixes points.
     """
 
     depth: jax.Array
@@ -40,11 +40,11 @@ class Splatted:
 def nearest(
     pixels: Float[Array, "*n 2"], depth: Float[Array, "*n"], size: tuple[int, int]
 ) -> Splatted:
-    """Returns the smallest depth among the points nearest to each pixel.
+    """Returns the smallest depth among the points that round to each pixel.
 
-    `D(q) = min { z(p) : round(x(p), y(p)) = q }`. The gradient of D(q) goes to the depth
-    of the one point that is seen, of equally near ones the first. There is none with
-    respect to the coordinates, on which D depends in steps.
+    `D(q) = min { z(p) : round(x(p), y(p)) = q }`. The gradient of D(q) goes to the
+    depth of the visible point, the first one among equally near points. There is no
+    gradient with respect to the coordinates, because D is piecewise constant in them.
 
     Args:
         pixels: (x, y) of each point, any numbers.
@@ -59,7 +59,7 @@ def nearest(
     cell = _cell(x, y, kept, size)
     smallest = _smallest(z, cell, height * width)
     covered = jnp.isfinite(smallest)
-    # Only where `point` is used or D differentiated is this second scatter done.
+    # XLA drops this second scatter unless `point` is used or D is differentiated.
     point = _image_by_image(_first_seen)(jax.lax.stop_gradient(z), cell, smallest)
     point = jnp.where(covered, point, 0)
     depth_of_point = z.ravel().at[point].get(mode="promise_in_bounds")
@@ -80,11 +80,12 @@ def soft(
     beta: float | Float[Array, ""],
     min_coverage: float = 0.25,
 ) -> Splatted:
-    """Returns a mean of the depths around each pixel in which near points outweigh far.
+    """Returns a mean of the depths around each pixel that favours near points.
 
-    `D(q) = sum_p w(p, q) z(p) / sum_p w(p, q)` with `w = b exp(-beta z)` and the bilinear
-    weight `b(p, q) = max(0, 1 - |x - x_q|) max(0, 1 - |y - y_q|)`. Differentiable in the
-    depths and the coordinates of all points; steeply where a surface hides another.
+    `D(q) = sum_p w(p, q) z(p) / sum_p w(p, q)` with `w = b exp(-beta z)` and the
+    bilinear weight `b(p, q) = max(0, 1 - |x - x_q|) max(0, 1 - |y - y_q|)`.
+    Differentiable in the depths and coordinates of all points; steep where one surface
+    hides another.
 
     Args:
         pixels: (x, y) of each point, any numbers.
@@ -92,13 +93,13 @@ def soft(
             depth are not finite or whose depth is not positive, are dropped.
         size: (height, width) of the result.
         beta: how strongly the nearer of two points hides the other, per unit of depth.
-        min_coverage: a pixel is `covered` if its bilinear weights sum to at least
-            this. One point half a pixel off in x and y weighs 0.25, so that whatever
-            `nearest` covers is covered here.
+        min_coverage: a pixel is `covered` if its bilinear weights sum to at least this.
+            A point half a pixel away in x and y has weight 0.25, so that every pixel
+            covered by `nearest` is covered here.
     """
     height, width = size
     left, top = jnp.floor(pixels[..., 0]), jnp.floor(pixels[..., 1])
-    # Parts of the four pixels around a point may lie outside: one pixel of margin.
+    # Some of the four pixels around a point may be outside: one pixel of margin.
     near_image = _inside(left, width, margin=1) & _inside(top, height, margin=1)
     kept = near_image & _is_depth(depth)
     z = jnp.where(kept, depth, 1.0)
@@ -108,14 +109,14 @@ def soft(
     for right, below in ((0, 0), (1, 0), (0, 1), (1, 1)):
         x, y = left + right, top + below
         weight = (dx if right else 1 - dx) * (dy if below else 1 - dy)
-        # A pixel of weight 0 is not touched: it must not see this depth below.
+        # Pixels with weight 0 are not touched: this depth must not count for them.
         touched = kept & _inside(x, width) & _inside(y, height) & (weight > 0)
         cells.append(_cell(x, y, touched, size).ravel())
         weights.append(jnp.where(touched, weight, 0.0).ravel())
     cell, weight = jnp.concatenate(cells), jnp.concatenate(weights)
     z = jnp.tile(z.ravel(), 4)
-    # exp(-beta (z - z_nearest)) instead of exp(-beta z): the factor cancels, and no pixel
-    # is left without weight because all that it sees is far away.
+    # exp(-beta (z - z_nearest)) instead of exp(-beta z): the factor cancels, and
+    # weights do not underflow at pixels that only see distant points.
     front = _smallest(z, cell, height * width)
     front = front.at[cell].get(mode="fill", fill_value=0.0)
     w = weight * jnp.exp(-beta * (z - front))
@@ -135,8 +136,7 @@ def with_gradient_of(
 ) -> Float[Array, "*n"]:
     """Returns `value`, differentiated as if it were `same`, which has equal values.
 
-    For what is found in one way and differentiated in another, dearer one, which is
-    then not computed where no gradient is asked for.
+    `same` may be more expensive: it is computed only where a gradient is needed.
     """
     del same
     return value
@@ -148,7 +148,7 @@ def _with_gradient_of_jvp(primals, tangents):
 
 
 def _inside(x: Float[Array, "*n"], size: int, *, margin: int = 0) -> Bool[Array, "*n"]:
-    """Returns whether integer coordinates are in the image, which NaN is not."""
+    """Returns whether integer coordinates are in the image; False for NaN."""
     return (x >= -margin) & (x <= size - 1)
 
 
@@ -162,9 +162,9 @@ def _cell(
     kept: Bool[Array, "*n"],
     size: tuple[int, int],
 ) -> Int[Array, "*n"]:
-    """Returns `y * width + x`, and for points to be dropped one past the last cell."""
+    """Returns `y * width + x`; one past the last cell for points that are dropped."""
     height, width = size
-    # Whole numbers of this size are exact in float32. What is not kept may be NaN.
+    # Integers of this size are exact in float32. Dropped coordinates may be NaN.
     flat = jnp.where(kept, y * width + x, float(height * width))
     return flat.astype(jnp.int32)
 
@@ -172,15 +172,15 @@ def _cell(
 def _smallest(
     depth: Float[Array, "*n"], cell: Int[Array, "*n"], num_cells: int
 ) -> Float[Array, " m"]:
-    """Returns the smallest depth in each cell, infinite in empty ones, no gradient.
+    """Returns the smallest depth in each cell, infinite if empty, without gradient.
 
     Args:
         depth: positive.
         cell: from 0 to `num_cells`; the last one is dropped.
         num_cells: of the result.
     """
-    # Positive floats have the order of their bits, and the minimum of integers is one
-    # instruction, on GPUs in memory too, where that of floats is a loop.
+    # Positive floats are ordered like their bits. An integer minimum is one
+    # instruction, in GPU memory as well, whereas a float minimum is a loop.
     depth = jax.lax.stop_gradient(depth)
     integer = jnp.dtype(f"int{8 * depth.dtype.itemsize}")
     bits = jax.lax.bitcast_convert_type(depth, integer)
@@ -197,7 +197,7 @@ def _smallest(
 def _first_seen(
     depth: Float[Array, "*n"], cell: Int[Array, "*n"], smallest: Float[Array, " m"]
 ) -> Int[Array, " m"]:
-    """Returns the first point of the smallest depth in each cell, n in empty ones."""
+    """Returns the first point with the smallest depth in each cell, n if empty."""
     z, cell = depth.ravel(), cell.ravel()
     seen = z == smallest.at[cell].get(mode="fill", fill_value=0.0)
     index = jnp.where(seen, jnp.arange(z.size, dtype=jnp.int32), z.size)
@@ -206,13 +206,13 @@ def _first_seen(
 
 
 def _image_by_image(function: Callable[..., Array]) -> Callable[..., Array]:
-    """Returns the function, under `jax.vmap` applied to one image after the other.
+    """Returns a function that `jax.vmap` applies to one image after the other on CPU.
 
-    On a CPU, XLA writes out pairs of image and cell for a scatter or gather of a whole
-    batch, which takes as long again as all that led to them. Of several devices, whose
-    images these may be, none must wait for another: there nothing changes, as on GPUs.
+    For a scatter or gather of a whole batch, XLA on CPU materialises pairs of image and
+    cell, which doubles the time. On GPUs nothing changes, nor with several devices,
+    where no device should wait for another.
 
-    Outside `jax.jit`, every call under `jax.vmap` is compiled anew.
+    Outside `jax.jit`, every call under `jax.vmap` is compiled again.
 
     Args:
         function: of arrays; not differentiated.

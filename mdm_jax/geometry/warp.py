@@ -1,7 +1,7 @@
-"""The warps that the papers draw: a source image seen from the target camera.
+"""Inverse and forward warp: a source image as seen from the target camera.
 
-The inverse warp asks of every target pixel where it comes from, and needs the target's
-depth; the forward warp moves every source pixel to where it goes, and needs the source's.
+The inverse warp samples the source for every target pixel and needs the target's depth;
+the forward warp moves every source pixel to the target and needs the source's depth.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from mdm_jax import numerics
 from mdm_jax.geometry import camera, motion, pose, sampling, splatting
 from mdm_jax.structs import Motion, Pose, Warped
 
-# A source depth beyond this counts as unknown, as it does for `camera.project`; and one
-# below its inverse, so that the gradient of 1 / depth does not overflow float32 either.
+# Source depths beyond this count as unknown, as in `camera.project`, and so do those
+# below its inverse, so that the gradient of 1 / depth does not overflow float32.
 _FARTHEST = 1e18
-# Relative difference of depth up to which two readings are of one surface.
+# Two depths with a smaller relative difference belong to one surface.
 _ONE_SURFACE = 0.1
 
 
@@ -30,16 +30,18 @@ def inverse_warp(
     K_target: Float[Array, "3 3"],
     K_source: Float[Array, "3 3"] | None = None,
 ) -> Warped:
-    """Returns the source image sampled where the target's pixels moved to.
+    """Returns the source image sampled at the projections of the target's pixels.
 
     `p_s(p) = pi(R X_t(p) + t)`, `I^_t(p) = I_s<p_s(p)>`. Differentiable in all array
-    arguments. Pixels that leave the image or fall behind the camera are not valid and
-    pass no gradient to depth, motion or intrinsics; depth is 0 behind the camera.
+    arguments. Pixels that project outside the image or lie behind the camera are not
+    valid and pass no gradient to depth, motion or intrinsics; their depth is 0 if they
+    are behind the camera.
 
     Args:
-        source_image: anything sampled bilinearly: colours, features, a depth map with
-            a channel axis. Maps to be sampled later can use `Warped.pixels`.
-        target_depth: of every target pixel, along the optical axis.
+        source_image: any map that can be sampled bilinearly: colours, features, or a
+            depth map with a channel axis. To sample other maps later, use
+            `Warped.pixels`.
+        target_depth: depth of every target pixel, along the optical axis.
         source_from_target: the motion of every target pixel's 3D point.
         K_target: intrinsics in pixels of the target.
         K_source: intrinsics in pixels of the source; None if one camera took both.
@@ -79,39 +81,44 @@ def forward_warp(
     beta: float = 20.0,
     refine: bool = True,
 ) -> Warped:
-    """Returns the source image moved to where its points are in the target's view.
+    """Returns the source image with its points moved into the target's view.
 
-    `p_t(p) = pi(R X_s(p) + t)`: the source's points are splatted into a depth map D^fw of
-    the target, and its image is sampled where the points of D^fw come from, so that
-    colours are interpolated, not scattered (Lee et al. 2019, section 3.2).
+    `p_t(p) = pi(R X_s(p) + t)`: the source's points are splatted into a depth map D^fw
+    of the target. The points of D^fw are moved back to the source, whose image is
+    sampled there, so that colours are interpolated and not scattered (Lee et al. 2019,
+    section 3.2).
 
-    A splatted depth belongs to a point up to half a pixel beside the pixel's centre, which
-    on a road far away is several percent off. `refine` takes it back to the source, reads
-    the depth there, between pixels, and brings that to the target instead.
+    A splatted depth belongs to a point up to half a pixel away from the pixel's centre,
+    which is an error of several percent on a distant road. `refine` moves the pixel's
+    centre back to the source, interpolates the depth there, and moves that point to the
+    target instead.
 
-    Differentiable in all array arguments: in depth and motion through D^fw, to the points
-    that are seen (`nearest`) or to all that contribute (`soft`), and through the
-    coordinates at which the image is sampled. Points behind the camera or outside the
-    image, and depths that are not positive and finite, are dropped without gradient.
+    Differentiable in all array arguments: in depth and motion through D^fw, with
+    gradients to the visible points (`nearest`) or to all that contribute (`soft`), and
+    through the coordinates at which the image is sampled. Points behind the camera or
+    outside the image, and depths that are not positive and finite, are dropped without
+    gradient.
 
     Args:
-        source_image: anything sampled bilinearly: colours, masks (of which the caller
-            takes the ceiling to keep them binary).
-        source_depth: of every source pixel, along the optical axis.
+        source_image: any map that can be sampled bilinearly: colours, or masks, which
+            the caller rounds up to keep them binary.
+        source_depth: depth of every source pixel, along the optical axis.
         target_from_source: one rigid motion for all pixels: a Pose, or a Motion whose
             axes other than the last are 1. For several rigid parts, warp each.
         K: intrinsics in pixels of both images.
-        alpha: the source's depth is first repeated this many times in rows and columns,
-            so that nearby surfaces, which grow on their way, stay closed.
+        alpha: factor by which the source's depth is first repeated in rows and columns,
+            so that approaching surfaces, which grow in the image, get no holes.
         mode: how points become a depth map, see `splatting`.
-        beta: for `soft`: how strongly the near hides the far, per unit of depth, the
-            unit being the source's (harmonic) mean depth.
-        refine: whether D^fw is corrected as said above; False is the published warp.
+        beta: for `soft`, how strongly near points hide far ones, per unit of depth; the
+            unit is the harmonic mean of the source's depth.
+        refine: whether D^fw is corrected as described above; False is the published
+            warp.
 
     Returns:
-        Everything at the target's pixels: `image`, 0 in holes; `depth` D^fw in the target
-        camera frame, 0 in holes; `valid`, no hole and sampled inside the source;
-        `pixels`, the source pixels sampled, clamped to the image.
+        Maps at the target's pixels: `image`, 0 in holes; `depth` D^fw in the target
+        camera frame, 0 in holes; `valid`, false in holes and where the source is
+        sampled outside its image; `pixels`, the sampled source pixels, clamped to the
+        image.
 
     Raises:
         ValueError: the arguments are not one image and its depth map, the motion is
@@ -126,7 +133,7 @@ def forward_warp(
     )
     known = (source_depth > 1 / _FARTHEST) & (source_depth < _FARTHEST)
     depth = jnp.where(known, source_depth, 1.0)
-    # A finer grid in `alpha^2` parts of the size of the image, each a bit beside it.
+    # The finer grid, as `alpha^2` grids of the size of the image with shifted centres.
     K_beside = _beside(K, alpha)
     points_source = jax.vmap(camera.unproject, (None, 0))(depth, K_beside)
     points_target = pose.transform(target_from_source, points_source)
@@ -140,7 +147,7 @@ def forward_warp(
         splatted = splatting.soft(pixels, z, size, beta=beta * disparity)
     depth_target = splatted.depth
     if splatted.point is not None:
-        # The gradient through each pixel's one point, not through all alpha^2 h w.
+        # The gradient flows through the visible point of each pixel only.
         depth_of_point = _depth_of_point(
             splatted.point, depth, target_from_source, K_beside
         )
@@ -163,14 +170,14 @@ def forward_warp(
 def _origin(
     depth_target: jax.Array, covered: jax.Array, target_from_source: Pose, K: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the source pixels that the target's show `[h w 2]`, and which exist.
+    """Returns the source pixels of the target's pixels, `[h w 2]`, and their validity.
 
-    Those are clamped to the source; bool `[h w]` is false for holes, for what was behind
-    the source camera and for what is outside of its image.
+    The pixels are clamped to the source image. The validity, bool `[h w]`, is false for
+    holes, behind the source camera and outside of its image.
 
     Args:
         depth_target: D^fw `[h w]`, in the target camera's frame.
-        covered: bool `[h w]`, no hole.
+        covered: bool `[h w]`, false in holes.
         target_from_source: one pose.
         K: intrinsics of both images.
     """
@@ -183,7 +190,7 @@ def _origin(
         height=height,
         width=width,
     )
-    # XLA would work all this out anew in each of the reads that follow.
+    # Otherwise XLA would compute this again for each of the following reads.
     pixels = jax.lax.optimization_barrier(clamped.pixels)
     return pixels, covered & projection.in_front & clamped.inside
 
@@ -196,22 +203,22 @@ def _refined(
     target_from_source: Pose,
     K: jax.Array,
 ) -> jax.Array:
-    """Returns D^fw at the centres of pixels instead of beside them.
+    """Returns D^fw at the centres of the pixels.
 
-    Left as it is where the source shows another surface there, or its edge.
+    It is unchanged where the source shows another surface there, or the surface's edge.
 
     Args:
         depth_target: D^fw `[h w]`, 0 in holes.
-        covered: bool `[h w]`, no hole.
+        covered: bool `[h w]`, false in holes.
         source_depth: `[h w]`, positive.
-        known: bool `[h w]`, the source depth is one.
+        known: bool `[h w]`, whether the source depth is known.
         target_from_source: one pose.
         K: intrinsics of both images.
     """
     pixels, inside = _origin(depth_target, covered, target_from_source, K)
     # Planes are linear in 1 / depth.
     inverse = jnp.stack([1 / source_depth, known.astype(source_depth.dtype)], axis=-1)
-    inverse, share_known = jnp.moveaxis(
+    inverse, fraction_known = jnp.moveaxis(
         sampling.bilinear(inverse, pixels).values, -1, 0
     )
     x = (pixels[..., 0] - K[0, 2]) / K[0, 0]
@@ -219,15 +226,15 @@ def _refined(
     points_source = jnp.stack([x, y, jnp.ones_like(x)], axis=-1) / inverse[..., None]
     moved = pose.transform(target_from_source, points_source)[..., 2]
     same_surface = jnp.abs(moved - depth_target) < _ONE_SURFACE * depth_target
-    same_surface &= (share_known > 1 - 1e-6) & inside
+    same_surface &= (fraction_known > 1 - 1e-6) & inside
     return jnp.where(same_surface, moved, depth_target)
 
 
 def _beside(K: jax.Array, alpha: int) -> jax.Array:
-    """Returns the intrinsics `[alpha^2 3 3]` of the parts of a grid `alpha` times finer.
+    """Returns the intrinsics `[alpha^2 3 3]` of the parts of a finer grid.
 
-    Pixel (x, y) of part `j alpha + i` looks where the finer grid's pixel
-    `(alpha x + i, alpha y + j)` does.
+    Pixel (x, y) of part `j alpha + i` has the ray of the finer grid's pixel
+    `(alpha x + i, alpha y + j)`.
     """
     offset = (jnp.arange(alpha, dtype=jnp.float32) + 0.5) / alpha - 0.5
     y, x = jnp.meshgrid(offset, offset, indexing="ij")
@@ -273,9 +280,9 @@ def _check_forward(source_image, source_depth, target_from_source, alpha, mode):
         raise ValueError(
             "forward_warp expects one rigid motion, rotation [1 1 3 3] and translation "
             f"[1 1 3], got {list(rotation.shape)} and {list(translation.shape)}: a field "
-            "of motions has no inverse pose; warp each rigid part by itself"
+            "of motions has no inverse pose; warp each rigid part separately"
         )
     if alpha != int(alpha) or alpha < 1:
-        raise ValueError(f"alpha expects a whole number of at least 1, got {alpha}")
+        raise ValueError(f"alpha expects an integer of at least 1, got {alpha}")
     if mode not in ("nearest", "soft"):
         raise ValueError(f"mode expects 'nearest' or 'soft', got {mode!r}")
