@@ -22,23 +22,19 @@ def _load(path: pathlib.Path):
     return module
 
 
-def _check_program(file: pathlib.Path, words: list[str]):
-    """Fails where a program of the project is given an option that it lacks."""
-    text = file.read_text()
-    if "command_flags.define()" in text:  # shared with other programs
-        text += (ROOT / "mdm_jax/annotation/command_flags.py").read_text()
-    known = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', text))
+def _check_program(name: str, known: set[str], words: list[str]):
+    """Fails if a program of the project is given an option that it does not have."""
     settings = settings_lib.flatten(config_lib.base_config())
     for word in words:
-        name = word.removeprefix("--").split("=")[0]
-        if name.startswith("config."):
-            assert "config" in known, f"{file.name} takes no {word}"
-            assert name.removeprefix("config.") in settings, word
+        option = word.removeprefix("--").split("=")[0]
+        if option.startswith("config."):
+            assert "config" in known, f"{name} takes no {word}"
+            assert option.removeprefix("config.") in settings, word
         elif word.startswith("--config="):
             path, _, variants = word.removeprefix("--config=").partition(":")
             _load(ROOT / path).get_config(variants)
         elif word.startswith("--"):
-            assert name in known, f"{file.name} has no option {word}"
+            assert option in known, f"{name} has no option {word}"
 
 
 def _check_make(targets: list[str]):
@@ -78,12 +74,15 @@ python -m b \\
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_documented_commands_name_what_exists(page):
+def test_documented_commands_name_what_exists(page, import_command):
     for words in page_commands.commands(page.read_text()):
         if words[:2] == ["python", "-m"] and words[2].startswith("mdm_jax"):
-            _check_program(ROOT / f"{words[2].replace('.', '/')}.py", words[3:])
+            _, options = import_command(words[2].removeprefix("mdm_jax."))
+            _check_program(words[2], set(options), words[3:])
         elif words[0] == "python" and words[1].endswith(".py"):
-            _check_program(ROOT / words[1], words[2:])
+            text = (ROOT / words[1]).read_text()
+            options = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', text)
+            _check_program(words[1], set(options), words[2:])
         elif words[0] == "make":
             _check_make(words[1:])
         elif words[:2] == ["pip", "install"]:
