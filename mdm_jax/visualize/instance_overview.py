@@ -1,15 +1,14 @@
-"""A video of annotated frames: every object in a colour of its own, with its number."""
+"""A video of annotated frames: each object in its own colour, with its number."""
 
 from __future__ import annotations
 
-import contextlib
 import pathlib
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from mdm_jax.files import atomic, image_file
+from mdm_jax.files import image_file
 from mdm_jax.masks import mask_set
 from mdm_jax.sources.source import Source
 from mdm_jax.visualize import video
@@ -21,26 +20,24 @@ _OPACITY = 0.55
 
 
 def write(folder: pathlib.Path, source: Source) -> None:
-    """Writes the overview of an annotated clip beside its label maps, if it is missing.
+    """Writes the overview of an annotated clip next to its label maps, if it is missing.
 
     Args:
         folder: of the clip, see `annotation.clip_folder`.
         source: its frames.
 
     Raises:
-        OSError: it cannot be written; nothing is left behind then.
+        OSError: it cannot be written.
     """
     path = folder / FILE
     if path.exists():
         return
     maps = folder / mask_set.LABEL_FOLDER
     names = source.counted(len(list(maps.iterdir()))).frame_names()
-    with atomic.replacing(path) as temporary:
-        film = video.VideoWriter(temporary, frames_per_second=_FRAMES_PER_SECOND)
-        with contextlib.closing(film):
-            for name, image in zip(names, source.images()):
-                labels = image_file.read_labels(maps / f"{name}.png")
-                film.write(draw(image, labels))
+    with video.VideoWriter(path, frames_per_second=_FRAMES_PER_SECOND) as film:
+        for name, image in zip(names, source.images()):
+            labels = image_file.read_labels(maps / f"{name}.png")
+            film.write(draw(image, labels))
 
 
 def draw(

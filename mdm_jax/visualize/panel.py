@@ -1,8 +1,8 @@
-"""One picture of what a method sees: examples in rows, maps of each kind in columns.
+"""One picture of predictions: examples in rows, maps of each kind in columns.
 
-The picture is put together pixel by pixel: small images are enlarged by a whole factor,
-so that every pixel of theirs is a crisp square, and large ones averaged down. Depth
-maps of one row share a scale, other maps that of their kind; it is printed under them.
+Small images are enlarged by an integer factor, so that each of their pixels is a crisp
+square; large ones are averaged down. Depth maps of one row share a colour scale, other
+maps share that of their kind. The scale is printed below each map.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib import figure
-from matplotlib.backends import backend_agg
 
 from mdm_jax.files import image_file
-from mdm_jax.visualize import colormaps
+from mdm_jax.visualize import colormaps, plots
 
-# Kind to what its arrays must be.
+# The shapes of the arrays of each kind.
 KINDS = {
     "image": "[h w 3], uint8 or float in [0, 1]",
     "depth": "[h w]",
@@ -31,7 +30,7 @@ KINDS = {
     "mask": "[h w]",
 }
 
-# All in pixels. Images are brought near the tile width, and never above the largest.
+# All in pixels. Images are resized to about the tile width, and never above the largest.
 _TILE_WIDTH = 384
 _LARGEST_WIDTH = 512
 _GAP = 10
@@ -50,7 +49,7 @@ Row = Mapping[str, tuple[Any, str] | None]
 
 @dataclasses.dataclass(frozen=True)
 class _Tile:
-    """A coloured map; `bar` `[n 3]` shows its colours, with text at both ends of it."""
+    """A coloured map; `bar` `[n 3]` shows its colour scale, with text at both ends."""
 
     colors: np.ndarray
     bar: np.ndarray | None = None
@@ -67,8 +66,8 @@ def save_panel(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Writes the picture of `render` as a PNG file and returns it.
 
-    The file is put in place when complete: who looks at it while it is being renewed
-    sees the old one. Missing folders are made. The arguments are those of `render`.
+    The file is replaced atomically. Missing folders are created. The arguments are those
+    of `render`.
     """
     picture = render(rows, labels=labels, title=title)
     image_file.write_png(path, picture)
@@ -85,14 +84,14 @@ def render(
 
     Args:
         rows: for each example, column title to (array, kind); the array, or both, may
-            be None where the example has no such map. Columns stand in order of first appearance; those
-            without any map are left out. The kinds, with the shapes of their arrays:
+            be None if the example has no such map. Columns are in order of first
+            appearance; those without any map are left out. The kinds, with the shapes of their arrays:
             `image` `[h w 3]`, uint8 or float in [0, 1]; `depth` `[h w]`, not positive
             where unknown, scaled alike by the caller; `motion` `[h w 3]`, components
             as colours around grey, or `magnitude`, of the same arrays; `error` `[h w]`
             or `[h w 3]`, mean absolute value over channels; `mask` `[h w]`.
         labels: a line of text above each row.
-        title: a line of text above all.
+        title: a line of text at the top.
 
     Raises:
         ValueError: there is nothing to show, a kind is unknown, or an array does not
@@ -150,15 +149,15 @@ def _tiles(rows: Sequence[Row]) -> list[dict[str, _Tile]]:
         for row in rows
     ]
     cells = [cell for row in checked for cell in row.values()]
-    # Common to all rows, so that hardly any motion looks like that beside much of it.
+    # Common to all rows, so that small motion looks small beside large motion.
     limits = {
         kind: colormaps.absolute_limit(*(x for x, other in cells if other == kind))
         for kind in ("motion", "magnitude", "error")
     }
     tiles = []
     for row in checked:
-        # Depth has a scale of its own in each video. The first map is the true one
-        # where there is one: a prediction out of scale must not hide that.
+        # Each video has its own scale of depth. It is set by the first map, the true one
+        # if there is one, so that a wrong scale of a prediction is visible.
         depths = [values for values, kind in row.values() if kind == "depth"]
         if depths:
             limits["depth"] = colormaps.inverse_depth_limit(depths[0])
@@ -222,12 +221,12 @@ def _tile(values: np.ndarray, *, kind: str, limit: float) -> _Tile:
 
 
 def _number(value: float) -> str:
-    """Returns e.g. `0.0042`, `3.1` or `120`: two digits, no exponent if avoidable."""
+    """Returns a number with two digits: `0.0042`, `3.1` or `120`."""
     return f"{value:.0f}" if 99.5 <= value < 1e5 else f"{value:.2g}"
 
 
 def _resized(colors: np.ndarray) -> np.ndarray:
-    """Returns colours enlarged by a whole factor or averaged down to the tile width."""
+    """Returns colours enlarged by an integer factor or averaged to the tile width."""
     height, width, _ = colors.shape
     if width > _LARGEST_WIDTH:
         size = (_LARGEST_WIDTH, max(1, round(height * _LARGEST_WIDTH / width)))
@@ -239,7 +238,7 @@ def _resized(colors: np.ndarray) -> np.ndarray:
 def _draw(
     pixels: np.ndarray, tile: _Tile, *, left: int, top: int
 ) -> list[tuple[float, float, str, dict[str, Any]]]:
-    """Puts a tile and its bar into the picture; returns the texts to be written."""
+    """Draws a tile and its bar into the picture, and returns the texts to add."""
     height, width, _ = tile.colors.shape
     pixels[top : top + height, left : left + width] = tile.colors
     if tile.bar is None:
@@ -260,11 +259,8 @@ def _write(
 ) -> np.ndarray:
     """Returns the picture with texts at (x, y), centred vertically."""
     height, width, _ = pixels.shape
-    # Not through pyplot, which keeps every figure and picks a window system.
     drawing = figure.Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
-    canvas = backend_agg.FigureCanvasAgg(drawing)
     drawing.figimage(pixels)
     for x, y, text, style in texts:
         drawing.text(x / width, 1 - y / height, text, va="center", **style)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return plots.pixels_of(drawing)

@@ -1,4 +1,4 @@
-"""Plots of an evaluation as pictures: error by distance, way driven, error by length.
+"""Plots as pictures: trajectories, and errors by distance, length and threshold.
 
 Each function returns uint8 RGB `[h w 3]`; nothing is shown and no window is needed.
 """
@@ -20,10 +20,12 @@ _DPI = 128
 _AXES = ("x", "y", "z")
 # Roads climb less, relative to their length.
 _MAX_CLIMB = 0.2
+# Number of arrows that show where the camera looks.
+_NUM_ARROWS = 12
 
 
 def error_by_range(rows: Sequence[Mapping[str, Any]]) -> UInt8[np.ndarray, "h w 3"]:
-    """Returns bars of the relative error of depth above those of the pixels' share.
+    """Returns bars of the relative error of depth above bars of the fraction of pixels.
 
     Args:
         rows: `range`, `abs_rel` and `num_pixels` of ranges of true depth.
@@ -79,8 +81,38 @@ def trajectory(
     return _picture(drawing, plot)
 
 
+def camera_path(
+    world_from_camera: Float[np.ndarray, "n 4 4"], *, unit: str
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns a trajectory from above: x to the right, z ahead, of the first camera.
+
+    Args:
+        world_from_camera: in order; y of the world points down.
+        unit: of the positions, for the axes.
+    """
+    position = world_from_camera[:, [0, 2], 3]
+    drawing = figure.Figure(figsize=(6.4, 6.4), dpi=_DPI, layout="constrained")
+    plot = drawing.subplots()
+    plot.plot(*position.T, color=_PREDICTED, lw=1.4, label="camera")
+    plot.plot(*position[0], "o", color=_PREDICTED, ms=6, label="start")
+    chosen = np.linspace(0, len(position) - 1, min(_NUM_ARROWS, len(position)))
+    chosen = np.unique(chosen.round().astype(int))
+    extent = max(float(np.ptp(position, axis=0).max()), 1e-9)
+    starts = position[chosen]
+    arrows = 0.08 * extent * world_from_camera[chosen][:, [0, 2], 2]
+    style = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.004}
+    plot.quiver(*starts.T, *arrows.T, color=_SECOND, **style)
+    # Arrows do not extend the axes by themselves.
+    plot.plot(*(starts + arrows).T, ls="", label="arrows: optical axis")
+    plot.set_aspect("equal", adjustable="datalim")
+    plot.set_xlabel(f"x, right [{unit}]")
+    plot.set_ylabel(f"z, ahead [{unit}]")
+    plot.legend(frameon=False)
+    return _picture(drawing, plot)
+
+
 def error_by_length(rows: Sequence[Mapping[str, Any]]) -> UInt8[np.ndarray, "h w 3"]:
-    """Returns the errors of stretches of road over their length.
+    """Returns the errors of segments of a road over their length.
 
     Args:
         rows: `length_m`, and the means `t_err_percent` and `r_err_deg_per_100m`.
@@ -94,7 +126,7 @@ def error_by_length(rows: Sequence[Mapping[str, Any]]) -> UInt8[np.ndarray, "h w
     ):
         plot.plot(lengths, values, "o-", color=color)
         plot.set_ylim(bottom=0)
-        plot.set_xlabel("length of the stretch [m]")
+        plot.set_xlabel("length of the segment [m]")
         plot.set_ylabel(label)
     return _picture(drawing, left, right)
 
@@ -102,7 +134,7 @@ def error_by_length(rows: Sequence[Mapping[str, Any]]) -> UInt8[np.ndarray, "h w
 def scores_by_threshold(
     rows: Sequence[Mapping[str, Any]],
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Returns how well moving pixels are found, over the length that counts as moving.
+    """Returns IoU and F1 of moving pixels over the threshold of motion.
 
     Args:
         rows: `threshold`, `iou` and `f1`.
@@ -128,6 +160,14 @@ def _picture(drawing: figure.Figure, *plots: axes.Axes) -> UInt8[np.ndarray, "h 
         plot.spines[["top", "right"]].set_visible(False)
         plot.grid(alpha=0.25)
         plot.set_axisbelow(True)
+    return pixels_of(drawing)
+
+
+def pixels_of(drawing: figure.Figure) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns a figure as an image.
+
+    Without pyplot, which keeps every figure and chooses a window system.
+    """
     canvas = backend_agg.FigureCanvasAgg(drawing)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from mdm_jax.files import atomic
+
 _CAPTION = 22  # pixels
 _CODEC = "VP90"
 
@@ -23,12 +25,12 @@ def side_by_side(
     """Returns pictures of one shape next to each other, captioned with their names.
 
     Args:
-        pictures: uint8 `[h w 3]` by caption, RGB; all get the size of the first.
-        largest_width: of each; larger ones are averaged down.
+        pictures: uint8 RGB `[h w 3]` by caption; all are resized to the first.
+        largest_width: of each picture; larger ones are averaged down.
     """
     height, width = next(iter(pictures.values())).shape[:2]
     factor = min(1.0, largest_width / width)
-    # Even sides, which video codecs need.
+    # Video codecs need even sides.
     size = (2 * round(width * factor / 2), 2 * round(height * factor / 2))
     tiles = []
     for caption, picture in pictures.items():
@@ -44,7 +46,10 @@ def side_by_side(
 
 
 class VideoWriter:
-    """Writes a WebM file frame by frame; the file is complete once it is closed."""
+    """Writes a WebM file frame by frame; a context manager.
+
+    The file appears when the block succeeds and at least one frame was written.
+    """
 
     def __init__(self, path: str | os.PathLike[str], *, frames_per_second: float):
         """Opens nothing yet: the first frame determines the size.
@@ -53,10 +58,19 @@ class VideoWriter:
             path: ends in `.webm`.
             frames_per_second: of the video.
         """
-        self._path = os.fspath(path)
+        self._path = path
         self._rate = frames_per_second
+        self._files = contextlib.ExitStack()
         self._writer: cv2.VideoWriter | None = None
         self._shape: tuple[int, ...] = ()
+
+    def __enter__(self) -> VideoWriter:  # noqa: PYI034 (beartype rejects Self)
+        return self
+
+    def __exit__(self, *error):
+        if self._writer is not None:
+            self._writer.release()
+        self._files.__exit__(*error)
 
     def write(self, frame: UInt8[np.ndarray, "h w 3"]):
         """Appends an RGB frame with even sides.
@@ -69,8 +83,9 @@ class VideoWriter:
             self._shape = frame.shape
             size = frame.shape[1], frame.shape[0]
             codec = cv2.VideoWriter.fourcc(*_CODEC)
+            path = self._files.enter_context(atomic.replacing(self._path))
             with _silent_stderr():
-                self._writer = cv2.VideoWriter(self._path, codec, self._rate, size)
+                self._writer = cv2.VideoWriter(str(path), codec, self._rate, size)
             if not self._writer.isOpened():
                 raise OSError(
                     f"{self._path} cannot be written as a video of"
@@ -82,11 +97,6 @@ class VideoWriter:
                 f" {self._shape}"
             )
         self._writer.write(np.ascontiguousarray(frame[..., ::-1]))
-
-    def close(self):
-        """Finishes the file."""
-        if self._writer is not None:
-            self._writer.release()
 
 
 @contextlib.contextmanager

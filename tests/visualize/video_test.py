@@ -1,6 +1,5 @@
 """Videos hold the pictures that they were given, and play in a browser."""
 
-import contextlib
 import os
 import re
 import shutil
@@ -25,7 +24,7 @@ def test_pictures_stand_side_by_side_under_their_captions():
 
 def test_frames_of_a_video_come_back(tmp_path):
     path = tmp_path / "a.webm"
-    with contextlib.closing(video.VideoWriter(path, frames_per_second=12)) as film:
+    with video.VideoWriter(path, frames_per_second=12) as film:
         for level in (20, 120, 220):
             film.write(np.full((32, 48, 3), [level, 0, 60], np.uint8))
         with pytest.raises(ValueError, match="one size"):
@@ -39,16 +38,19 @@ def test_frames_of_a_video_come_back(tmp_path):
     np.testing.assert_allclose(means, expected, atol=8)
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    film = video.VideoWriter(tmp_path / "no" / "a.webm", frames_per_second=12)
-    with pytest.raises(OSError, match=r"a\.webm cannot be written"):
+def test_a_video_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path):
+    path = tmp_path / "a.webm"
+    film = video.VideoWriter(path, frames_per_second=-1)
+    with pytest.raises(OSError, match=r"a\.webm cannot be written"), film:
         film.write(np.zeros((32, 48, 3), np.uint8))
+    with pytest.raises(KeyError), video.VideoWriter(path, frames_per_second=1) as film:
+        film.write(np.zeros((32, 48, 3), np.uint8))
+        raise KeyError
+    assert not list(tmp_path.iterdir())
 
 
 def test_opening_a_video_prints_nothing(tmp_path, capfd):
-    with contextlib.closing(
-        video.VideoWriter(tmp_path / "a.webm", frames_per_second=12)
-    ) as film:
+    with video.VideoWriter(tmp_path / "a.webm", frames_per_second=12) as film:
         film.write(np.zeros((32, 48, 3), np.uint8))
     assert capfd.readouterr().err == ""
     os.write(2, b"errors are still shown")
@@ -59,9 +61,7 @@ def test_a_video_plays_in_a_browser(tmp_path):
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no Chromium is installed")
-    with contextlib.closing(
-        video.VideoWriter(tmp_path / "a.webm", frames_per_second=10)
-    ) as film:
+    with video.VideoWriter(tmp_path / "a.webm", frames_per_second=10) as film:
         for level in range(20):
             film.write(np.full((48, 64, 3), 10 * level, np.uint8))
     page = tmp_path / "page.html"

@@ -25,12 +25,16 @@ import shutil
 
 import tqdm
 
-from mdm_jax.files import atomic
+from mdm_jax.files import atomic, image_file
 from mdm_jax.prediction import frame_store, inputs
 from mdm_jax.prediction.predicted import Predicted, Statistics
 from mdm_jax.prediction.request import Request
 from mdm_jax.prediction.writers import camera_path, frame_maps, object_table
-from mdm_jax.prediction.writers.film import Film
+from mdm_jax.prediction.writers import film as film_lib
+from mdm_jax.visualize import video
+
+# Frames per second of films of recordings without a frame rate.
+_DEFAULT_RATE = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,16 +99,22 @@ def write_all(
     with contextlib.ExitStack() as stack:
         table = stack.enter_context(object_table.Table(output, recording))
         film = None
-        if "video" in request.save:
-            film = stack.enter_context(Film(output, recording, statistics))
+        if "video" in request.save and len(recording.names) > 1:
+            rate = recording.frames_per_second or _DEFAULT_RATE
+            film = video.VideoWriter(output / "video.webm", frames_per_second=rate)
+            stack.enter_context(film)
         bar = tqdm.tqdm(recording.names, desc="writing", unit=" frames", disable=None)
         frames = inputs.decode(recording.source, recording.view)
         for index, (name, frame) in enumerate(zip(bar, frames, strict=False)):
             maps = recording.store.read(name)
             writer.write(index, name, frame, maps)
             table.add(index, name, maps)
-            if film is not None:
-                film.write(frame, maps)
+            if "video" in request.save:
+                picture = film_lib.picture(recording, statistics, frame, maps)
+                if film is not None:
+                    film.write(picture)
+                else:
+                    image_file.write_png(output / "picture.png", picture)
     num_poses = camera_path.write(output, recording, statistics)
     return Written(png_step, num_poses, table.num_rows)
 

@@ -8,7 +8,7 @@ from mdm_jax.evaluation import trajectory_files
 from mdm_jax.files import atomic, image_file
 from mdm_jax.prediction import trajectory
 from mdm_jax.prediction.predicted import Predicted, Statistics
-from mdm_jax.visualize import top_view
+from mdm_jax.visualize import plots
 
 
 def write(output: pathlib.Path, recording: Predicted, statistics: Statistics) -> int:
@@ -33,6 +33,6 @@ def write(output: pathlib.Path, recording: Predicted, statistics: Statistics) ->
     with atomic.replacing(output / "trajectory_tum.txt") as path:
         times = [number / rate for number in numbers]
         trajectory_files.write_tum(path, poses, times=times)
-    plot = top_view.draw(poses, unit=recording.unit)
+    plot = plots.camera_path(poses, unit=recording.unit)
     image_file.write_png(output / "trajectory.png", plot)
     return len(poses)
