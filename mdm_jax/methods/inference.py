@@ -1,7 +1,7 @@
 """The maps that a trained method predicts, by name.
 
-Training, evaluation, prediction and export all read predictions through `make_predict`,
-so that they see the same model.
+Training, evaluation, prediction and export read all predictions through `predict_maps`.
+A loaded run predicts with `methods.for_inference`, whoever uses it.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 UNKNOWN = 110  # grey level
 _MIDDLE = 128  # grey level of no motion
 
-# What matplotlib's maps are used for; any other name of theirs may be given.
+# Matplotlib colour maps, which callers may replace by name.
 DEPTH_MAP = "magma"
 MAGNITUDE_MAP = "viridis"
 ERROR_MAP = "inferno"
@@ -24,7 +24,7 @@ ERROR_MAP = "inferno"
 def scalar(
     values: Float[np.ndarray, "h w"], *, limit: float, name: str
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Returns colours of values between 0 and `limit`; larger ones get the last.
+    """Returns colours of values from 0 to `limit`; larger ones get the last colour.
 
     Args:
         values: non-negative; what is not finite is shown as unknown.
@@ -40,7 +40,7 @@ def scalar(
 def inverse_depth(
     depth: Float[np.ndarray, "h w"], *, limit: float, name: str = DEPTH_MAP
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Returns colours of `1 / depth`: infinity is the first colour, near the last.
+    """Returns colours of `1 / depth`, from the first for infinity to the last for near.
 
     Args:
         depth: depths that are not positive or not finite are shown as unknown, except
@@ -56,8 +56,8 @@ def motion(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Returns x, y and z as red, green and blue around grey, which is no motion.
 
-    So an object that moves right is red, left cyan; down green, up magenta; away from
-    the camera blue, towards it yellow.
+    An object that moves right is red, left cyan; down green, up magenta; away from the
+    camera blue, towards it yellow.
 
     Args:
         field: translations; vectors that are not finite are shown as black.
@@ -82,7 +82,7 @@ def inverse_depth_limit(depth: Float[np.ndarray, "h w"]) -> float:
 
 
 def absolute_limit(*arrays: np.ndarray) -> float:
-    """Returns what at most 0.5 % of the absolute values of any of the arrays exceed."""
+    """Returns a limit that at most 0.5 % of the absolute values of any array exceed."""
     return max((_percentile(np.abs(x), 99.5) for x in arrays), default=0.0) or 1.0
 
 
@@ -97,5 +97,5 @@ def _percentile(values: np.ndarray, percent: float) -> float:
     finite = values[np.isfinite(values)]
     if not finite.size:
         return 0.0
-    # Where almost all is zero, what little there is sets the scale.
+    # If almost all values are zero, the largest one sets the scale.
     return float(np.percentile(finite, percent)) or float(finite.max())

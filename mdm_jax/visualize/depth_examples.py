@@ -1,4 +1,4 @@
-"""An evaluated depth map beside its truth, as a row of a panel.
+"""A depth map next to its ground truth, as a row of a panel.
 
 True depth is often sparse; single pixels would vanish when a large picture is made
 smaller, so they are drawn as dots.
@@ -12,13 +12,13 @@ from jaxtyping import Bool, Float
 
 from mdm_jax.visualize import panel
 
-# Dots are this many pixels wide in a picture of a thousand.
+# Width of dots, in pixels of a picture 1000 pixels wide.
 _DOT = 6
-# Denser truth is shown as it is.
+# Ground truth known at this fraction of the pixels or more is drawn without dots.
 _SPARSE = 0.5
-# Relative errors above it look alike.
+# End of the colour scale of relative errors.
 _LARGEST_ERROR = 1.0
-# Larger than any depth; not infinite, for OpenCV.
+# Larger than any depth, but finite, as OpenCV needs.
 _NOWHERE = 1e30
 
 
@@ -54,7 +54,7 @@ def row(
 
 
 def _dots(values: np.ndarray, size: int) -> np.ndarray:
-    """Returns the least known value around each pixel, NaN where none is near."""
+    """Returns the smallest known value around each pixel, NaN where none is near."""
     filled = np.where(np.isfinite(values), values, _NOWHERE)
     spread = cv2.erode(filled, np.ones((size, size), np.uint8))
     return np.where(spread < _NOWHERE, spread, np.nan)

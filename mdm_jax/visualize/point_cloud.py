@@ -22,13 +22,13 @@ def write_ply(
     *,
     comment: str = "",
 ):
-    """Writes the points that are known, with their colours.
+    """Writes the known points with their colours.
 
     Args:
-        path: of the file; written as it stands, without a temporary name.
+        path: of the file.
         points: x right, y down, z forward.
         colors: RGB.
-        known: which of the points to write; those not finite are left out anyhow.
+        known: points to write; those that are not finite are left out.
         comment: a line for the header, such as the unit.
     """
     known = known & np.isfinite(points).all(axis=-1)

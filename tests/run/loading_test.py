@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mdm_jax import config as config_lib
+from mdm_jax import methods
 from mdm_jax.run import loading
 from mdm_jax.structs import batch_from_arrays
 from mdm_jax.train import checkpoint, data
@@ -176,3 +177,27 @@ def test_a_checkpoint_that_is_not_there_is_refused_with_those_that_are(trained):
     assert loading.load(workdir, step=2).step == 2
     with pytest.raises(ValueError, match="no checkpoint of step 7, only of 2"):
         loading.load(workdir, step=7)
+
+
+def test_a_loaded_run_predicts_without_the_approximations_of_training(
+    trained, monkeypatch
+):
+    workdir = trained(**{"motion_field.burnin_steps": 100})
+    toy = methods.METHODS["toy"]
+    as_before = toy.create
+
+    def for_inference(config):
+        config = config.copy_and_resolve_references()
+        config.motion_field.burnin_steps = 0
+        return config
+
+    def create(config):
+        return as_before(config)._replace(for_inference=for_inference)
+
+    clip = {"frames": np.zeros((1, 2, 32, 40, 3)), "intrinsics": np.eye(3)[None]}
+    as_trained = loading.load(workdir).maps(clip)["object_motion"]
+    np.testing.assert_allclose(as_trained, 0.02, rtol=1e-6)
+    monkeypatch.setattr(toy, "create", create)
+    run = loading.load(workdir)
+    np.testing.assert_allclose(run.maps(clip)["object_motion"], 1.0)
+    assert run.config.motion_field.burnin_steps == 100
