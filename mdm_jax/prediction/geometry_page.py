@@ -17,7 +17,7 @@ from mdm_jax.evaluation.report import page
 from mdm_jax.files import atomic
 from mdm_jax.prediction.video_geometry import VideoGeometry
 from mdm_jax.two_view import moving
-from mdm_jax.visualize import panel, point_cloud, top_view
+from mdm_jax.visualize import panel, plots, point_cloud
 
 Array = np.ndarray
 
@@ -84,7 +84,7 @@ def write(folder: pathlib.Path, name: str, found: VideoGeometry, fps: float) -> 
         title=name,
     )
     pictures = {
-        "Trajectory from above": top_view.draw(found.world_from_camera, unit=_UNIT)
+        "Trajectory from above": plots.camera_path(found.world_from_camera, unit=_UNIT)
     }
     if found.focal is not None:
         pictures["Focal curve"] = _focal_plot(found)
