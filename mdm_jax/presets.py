@@ -20,7 +20,7 @@ TWO_VIEW_WEIGHTS = {"triangulation": 2.0, "egomotion_prior": 0.5, "static_motion
 
 
 def use_motion_field(config: ConfigDict) -> ConfigDict:
-    """Keeps a config on method A, which every config starts with; returns it."""
+    """Sets method A, the default of every config, and returns the config."""
     config.method = "motion_field"
     return config
 
@@ -46,11 +46,11 @@ def use_instance_motion(config: ConfigDict) -> ConfigDict:
 
 
 def use_short_schedule(config: ConfigDict, *, num_steps: int = 20_000) -> ConfigDict:
-    """Switches method A to what learns motion in thousands of steps, and returns it.
+    """Switches method A to settings for a short training, and returns the config.
 
-    The motion net on correlation volumes, no burn-in, and weaker regularisers: the
-    published weights hold the residual motion at zero on a short schedule, and cars
-    that drive along become holes.
+    These are the motion net on correlation volumes, no burn-in, and weaker regularisers.
+    On a short schedule the published weights keep the residual motion at zero, and cars
+    at the camera's speed are placed infinitely far away.
     """
     config.motion_field.motion_net = "correlation"
     config.networks.initial_motion_scale = 0.1
@@ -60,7 +60,7 @@ def use_short_schedule(config: ConfigDict, *, num_steps: int = 20_000) -> Config
     config.loss_weights.motion_smoothness = 0.3
     config.loss_weights.motion_sparsity = 0.2
     config.loss_weights.depth_smoothness = 0.01
-    # The losses leave the global scale free; without a pin it drifts.
+    # The other losses leave the global scale free, which would drift.
     config.loss_weights.log_scale_pin = 0.01
     # Photometric gradients reach a pixel or two; on roads flow is 10 to 20.
     config.loss_weights.update(TWO_VIEW_WEIGHTS)
@@ -73,7 +73,7 @@ def use_short_schedule(config: ConfigDict, *, num_steps: int = 20_000) -> Config
 
 
 def shrink_to_smoke(config: ConfigDict) -> ConfigDict:
-    """Makes a config run ten steps in a minute, to see that all works; returns it."""
+    """Shrinks a config to ten steps, which take a minute, and returns it."""
     config.dataset.size = (64, 128)
     config.networks.width_multiplier = 0.125
     config.networks.motion_width_multiplier = 0.25
@@ -84,8 +84,8 @@ def shrink_to_smoke(config: ConfigDict) -> ConfigDict:
     return config
 
 
-# What the configs of all recorded data offer. `short` is for method A, and so comes
-# before `instance_motion` where both are named.
+# Variants of the configs of all recorded data. `short` is for method A: put it before
+# `instance_motion` if both are named.
 RECORDED: Variants = {
     "motion_field": use_motion_field,
     "short": use_short_schedule,
@@ -99,7 +99,7 @@ def apply_variants(config: ConfigDict, arg: str, variants: Variants) -> ConfigDi
 
     Args:
         config: changed in place.
-        arg: what stands behind the colon, such as `short,smoke`; may be empty.
+        arg: names after the colon, such as `short,smoke`; may be empty.
         variants: by name.
 
     Raises:
@@ -108,7 +108,7 @@ def apply_variants(config: ConfigDict, arg: str, variants: Variants) -> ConfigDi
     for name in filter(None, arg.split(",")):
         if name not in variants:
             raise ValueError(
-                f"this config knows the variants {', '.join(variants)}, got {name!r}"
+                f"this config has the variants {', '.join(variants)}, got {name!r}"
             )
         variants[name](config)
     return config

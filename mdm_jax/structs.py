@@ -33,10 +33,10 @@ class Pose:
 
 @flax.struct.dataclass
 class Motion:
-    """What happens to each target pixel's 3D point on its way to the source camera.
+    """The rigid transform `source_from_target` of each target pixel's 3D point.
 
-    A field of rigid transforms `source_from_target`; ego-only motion, egomotion plus a
-    residual field and painted instance poses are all values of this type.
+    Ego-only motion, egomotion plus a residual field and painted instance poses are all
+    values of this type.
 
     Attributes:
         rotation: broadcastable to `[* h w 3 3]`.
@@ -68,13 +68,13 @@ class Warped:
 
 @flax.struct.dataclass
 class Batch:
-    """A batch of clips of consecutive frames, with whatever else is known of them.
+    """A batch of clips of consecutive frames, with optional ground truth.
 
     Attributes:
         frames: float `[b t h w 3]` in [0, 1].
         intrinsics: `[b 3 3]`, in pixels of these frames (pixel centres at integers).
-        instance_labels: uint8 `[b t h w]`, 0 for background, ids that persist over
-            the clip otherwise; None where unknown.
+        instance_labels: uint8 `[b t h w]`, 0 for background, otherwise ids that persist
+            over the clip; None where unknown.
         depth: `[b t h w]` in metres, 0 where unknown; None where unknown everywhere.
         world_from_camera: `[b t 4 4]`; None where unknown.
         pair_inverse_depth: `[b n h w]`, triangulated 1 / depth of the target of each
@@ -84,8 +84,8 @@ class Batch:
         pair_weight: `[b n h w]` in [0, 1), 0 where the depth is not trusted.
         pair_rotation: `[b n 3 3]`, source_from_target; zeros where unknown.
         pair_direction: `[b n 3]`, direction of its translation; zeros where unknown.
-        video_index: int32 `[b]`, which recording trained on the clip comes from; -1
-            where it comes from none of them.
+        video_index: int32 `[b]`, the training recording that the clip comes from; -1
+            for none of them.
     """
 
     frames: Array
@@ -104,30 +104,29 @@ class Batch:
 class Objects:
     """Motion of single objects, in `k` slots for each of `n` directed pairs of frames.
 
-    The pose P of an object moves its points, in the *target* camera's frame, from where
-    they are in the target to where they are when the source is taken: what would be left
-    to see if the camera had stood still. The camera's motion E comes after it,
-    `source_from_target = E P`.
+    The pose P of an object maps its points, in the *target* camera's frame, from the time
+    of the target to the time of the source: the motion that a camera at rest would see.
+    The egomotion E follows it, `source_from_target = E P`.
 
     Attributes:
         labels: int32 `[b n k]`, the object in each slot, an id of
-            `Batch.instance_labels`; 0 where the slot is empty.
-        pose: P, `[b n k ...]`; the identity where the slot is empty.
-        center: `[b n k 3]`, mean of the points seen of the object in the target.
-        displacement: `[b n k 3]`, from there to the mean of the points seen in the
-            source, camera motion undone; a measurement, without gradient.
-        measured: bool `[b n k]`, the object is seen in both, so that the two exist.
-        regions: int32 `[b n h w]`, 1 + the slot of each target pixel; 0 without one.
-        background: bool `[b n h w]`, the target pixel belongs to no instance at all,
-            with a slot or without.
-        view: the source with the camera's motion undone, as seen from the target:
-            `[b n h w ...]`, colours and depth in the target camera's frame; without
-            gradient.
-        view_labels: uint8 `[b n h w s]`, labels of the instances that each of the
-            view's pixels shows a part of.
+            `Batch.instance_labels`; 0 for an empty slot.
+        pose: P, `[b n k ...]`; the identity for an empty slot.
+        center: `[b n k 3]`, mean of the object's visible points in the target.
+        displacement: `[b n k 3]`, from `center` to the mean of the object's visible
+            points in the stabilized source; measured, without gradient.
+        measured: bool `[b n k]`, the object is visible in both, so that these two exist.
+        regions: int32 `[b n h w]`, 1 + the slot of each target pixel; 0 for no slot.
+        background: bool `[b n h w]`, the target pixel belongs to no instance, with or
+            without a slot.
+        view: the stabilized source, `[b n h w ...]`: warped by the inverse of the
+            egomotion to the target's view, with depth in the target camera's frame;
+            without gradient.
+        view_labels: uint8 `[b n h w s]`, labels of the source pixels that each pixel of
+            the view interpolates.
         height: `[]`, learned height of an object, in depth units.
-        num_candidates: int32 `[b]`, instances found in both frames of adjacent pairs.
-        num_dropped: int32 `[b]`, those of them that found no slot.
+        num_candidates: int32 `[b]`, instances visible in both frames of adjacent pairs.
+        num_dropped: int32 `[b]`, those of them without a slot.
     """
 
     labels: Array
@@ -157,7 +156,7 @@ class Pairs:
             `motion.translation` that egomotion does not explain.
         target_index: frame index of each pair's target.
         source_index: frame index of each pair's source.
-        objects: motion of single objects; None where the method knows none.
+        objects: motion of single objects; None for methods without object poses.
     """
 
     egomotion: Pose
@@ -170,7 +169,7 @@ class Pairs:
 
 @flax.struct.dataclass
 class Prediction:
-    """All that a method says about a batch.
+    """All outputs of a method for a batch.
 
     Attributes:
         depth: `[b t h w]`, positive, up to one global scale.
@@ -196,7 +195,7 @@ class Prediction:
 def batch_from_arrays(arrays: Mapping[str, Any]) -> Batch:
     """Returns the Batch of a loader's dictionary; 8-bit frames become [0, 1] floats.
 
-    Call it inside jit: moving 8-bit frames to the device costs a quarter.
+    Call it inside jit: 8-bit frames need a quarter of the transfer to the device.
 
     Args:
         arrays: keyed by the field names of `Batch`; unknown keys are an error.

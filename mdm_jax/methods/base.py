@@ -118,7 +118,7 @@ def apply(
     train: bool = False,
     rngs: dict[str, jax.Array] | None = None,
 ) -> tuple[Prediction, Variables]:
-    """Returns a module's prediction, and the collections but `params` after it."""
+    """Returns a module's prediction, and its updated collections except `params`."""
     others = {name: value for name, value in variables.items() if name != "params"}
     result: Any = model.apply(
         variables,
@@ -131,17 +131,17 @@ def apply(
     if not train:
         return result, others
     prediction, updated = result
-    # Without any to update, Flax returns none.
+    # Flax returns only collections that were updated.
     return prediction, others | dict(updated)
 
 
 def total_loss(
     terms: dict[str, jax.Array], weights: dict[str, float]
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Returns the weighted sum and the weighted terms; those of weight 0 are left out.
+    """Returns the weighted sum and the weighted terms, without terms of weight 0.
 
     Raises:
-        ValueError: the names of terms and weights differ; both sides are named.
+        ValueError: terms and weights have different names; the message lists both.
     """
     unknown = sorted(set(weights) - set(terms))
     unweighted = sorted(set(terms) - set(weights))

@@ -1,4 +1,4 @@
-"""The depth net that a config names, applied to clips; every method takes the same."""
+"""The depth net that a config names, shared by all methods, applied to clips."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Array = jax.Array
 
 
 def check(config: ml_collections.ConfigDict) -> None:
-    """Checks the fields of `config.networks` that describe the depth net.
+    """Checks the fields of `config.networks` that concern the depth net.
 
     Raises:
         ValueError: an option has a value that does not exist.
@@ -55,7 +55,7 @@ def check(config: ml_collections.ConfigDict) -> None:
 
 
 def create(networks: ml_collections.FrozenConfigDict) -> nn.Module:
-    """Returns the module; called with images, it gives depth `[b h w]`.
+    """Returns the module, which maps images to depth `[b h w]`.
 
     Args:
         networks: `config.networks`.

@@ -1,14 +1,14 @@
 """Method B: depth, egomotion and the 6-DoF motion of every instance, from masks.
 
 Lee et al. 2019, *Instance-wise Depth and Motion Learning from Monocular Videos*, and
-their AAAI 2021 version. A depth net sees each frame alone; one pose net sees two frames
-without their instances and gives the camera's motion E, a second one sees a single
-instance, in the target and in the source with the camera's motion undone, and gives the
-object's motion P. Background moves by E; an object's points by P first, then by E.
+their AAAI 2021 version. A depth net sees each frame alone. One pose net sees two frames
+without their instances and predicts the egomotion E; a second one sees a single instance,
+in the target and in the stabilized source, and predicts the object's motion P. Background
+moves by E; points of an object move by P first, then by E.
 
 Notation: t is the target of a directed pair of frames and r its source; both directions
-of every adjacent pair are used. `n` directed pairs per clip, `m = b n` of a batch, k
-slots for instances. See `instance_slots`, `object_poses` and `instance_views`.
+of every adjacent pair are used. There are `n` directed pairs per clip, `m = b n` per
+batch, and k slots for instances. See `instance_slots`, `object_poses`, `instance_views`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Array = jax.Array
 
 
 class InstanceMotionModel(nn.Module):
-    """Depth net, ego- and object pose net, and the learned height of objects."""
+    """The depth net, egomotion and object net, and the learned height of objects."""
 
     config: ml_collections.FrozenConfigDict
 
@@ -55,7 +55,7 @@ class InstanceMotionModel(nn.Module):
         self.depth_net = depth_nets.create(networks)
         self.ego_net = ego_nets.create(options.ego_pose, networks)
         if options.object_pose != "none":
-            # Layer norms: its batch has empty slots, whose statistics mean nothing.
+            # Layer norms, because empty slots would spoil the statistics of a batch.
             self.object_net = pose_net.PoseNet(
                 form=options.object_pose,
                 translation_only=options.translation_only,
@@ -118,14 +118,14 @@ class InstanceMotionModel(nn.Module):
 # --- The objective -------------------------------------------------------------------
 
 
-# The released code of Lee et al.
+# As in the released code of Lee et al.
 LOSS_WEIGHTS = {
     "photometric": 2.0,
     "geometric": 1.0,
     "smoothness": 0.1,
     "translation_prior": 0.1,
     "height_prior": 0.02,
-    # Takes the place of `cyclic_average` in the released code, at 0.1.
+    # The released code uses it, with 0.1, in place of `cyclic_average`.
     "object_cycle": 0.0,
     "log_scale_pin": 0.0,
     **geometry_terms.LOSS_WEIGHTS,
@@ -141,7 +141,7 @@ def loss_terms(
 ) -> dict[str, Array]:
     """Returns the terms of the objective of Lee et al., unweighted.
 
-    Gradients: the background teaches depth and E, objects teach depth and P.
+    The background gives gradients to depth and E, objects to depth and P.
 
     Args:
         prediction: of `InstanceMotionModel`.
@@ -160,7 +160,7 @@ def loss_terms(
     )
     intrinsics = jnp.repeat(prediction.intrinsics, len(pairs.target_index), axis=0)
 
-    # I^_{r->t}, V and the depths D^s and D^c, put together of all regions.
+    # I^_{r->t}, V, D^s and D^c, composed of background and objects.
     view = jax.vmap(instance_views.of_background)(
         image_r,
         depth_r,
@@ -210,7 +210,7 @@ def _object_terms(
     intrinsics: Array,
     options: ml_collections.FrozenConfigDict,
 ) -> dict[str, Array]:
-    """Returns the terms of the single objects, means over those there are."""
+    """Returns the terms of single objects, as means over the objects in slots."""
     objects = pairs.objects
     if objects is None:
         names = ("translation_prior", "height_prior", "object_cycle")
@@ -218,7 +218,7 @@ def _object_terms(
     pose, exists = objects.pose, objects.labels > 0
     translation = pose.translation
     if options.rotation_center == "object":
-        # How far the object's centre moves, whatever the object turns about.
+        # The displacement of the object's centre, which rotation leaves in place.
         moved = rotation_lib.apply(pose.rotation, objects.center) + translation
         translation = moved - objects.center
     reverse = object_poses.reverse_motion(pairs.egomotion, pose)
@@ -341,10 +341,9 @@ def create(config: ml_collections.ConfigDict) -> Method:
 
 
 def _for_inference(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """Returns the config without a budget, so that no object is left out.
+    """Returns the config without a budget, which leaves out the smallest objects.
 
-    A budget leaves out the smallest objects; where clips share it, which ones would
-    depend on the rest of the batch.
+    If clips share it, which objects it leaves out depends on the rest of the batch.
     """
     config = config.copy_and_resolve_references()
     config.instance_motion.instance_budget = 0

@@ -6,8 +6,8 @@ camera's rotation R and translation T_ego and, for every pixel, a residual trans
 T_obj, so that T(u, v) = T_obj(u, v) + T_ego (eq. 1). No masks are needed: group
 smoothness and an L1/2 sparsity confine T_obj to moving objects.
 
-Notation: a is the target frame of a directed pair and b its source; both directions
-of every adjacent pair are used. `n` directed pairs per clip, `m = b n` of a batch.
+Notation: a is the target of a directed pair of frames and b its source; both directions
+of every adjacent pair are used: `n` directed pairs per clip, `m = b n` per batch.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def loss_terms(
     intrinsics = prediction.intrinsics
     translation, residual = pairs.motion.translation, pairs.residual_translation
     if options.scale_normalization:
-        # One scale per clip: the published code's spans the batch.
+        # One scale per clip; in the published code it is one per batch.
         scale = jnp.mean(depth, axis=(1, 2, 3), keepdims=True)
         depth = depth / scale
         translation = translation / scale[..., None]
@@ -184,7 +184,7 @@ def loss_terms(
     )
     for level, (frames_s, depth_s, translation_s) in enumerate(scales):
         if level:
-            # Exactly half: a last odd row or column is not part of the coarse image.
+            # Exactly half, because `pyramid` drops an odd last row or column.
             intrinsics = intrinsics_lib.resize(
                 intrinsics, from_size=(2, 2), to_size=(1, 1)
             )
@@ -244,7 +244,7 @@ def _reconstruction_terms(
     pairs: Pairs,
     reverse: Array,
 ) -> dict[str, Array]:
-    """Returns the terms that compare b, warped, with a, at one resolution.
+    """Returns the terms that compare the warped frame b with a, at one resolution.
 
     Args:
         frames: `[b t h w 3]`.
@@ -275,10 +275,9 @@ def _reconstruction_terms(
     )
     image_warped, depth_warped = warped.image[..., :3], warped.image[..., 3]
 
-    # O and W carry no gradient.
     in_front = masking.in_front(warped.valid, warped.depth, depth_warped)
     weight = masking.proximity_weight(warped.valid, warped.depth, depth_warped)
-    # T_ba<p'>: a gradient to the field, none through p'.
+    # T_ba<p'>, with a gradient to the field but not to p'.
     reverse_warped = jax.vmap(sampling.bilinear)(
         translation_ba, jax.lax.stop_gradient(warped.pixels)
     ).values

@@ -1,7 +1,7 @@
-"""Poses of objects: measured, averaged over both directions, joined with egomotion.
+"""Poses of objects: measured, averaged over both directions, composed with egomotion.
 
 Notation: E is the camera's `source_from_target` and P an object's motion between the two
-frames in the target camera's frame, as in `structs.Objects`: a point X of an object goes
+frames in the target camera's frame, as in `structs.Objects`: a point X of an object moves
 to `E P X`. Arrays are `[b n k ...]`: n directed pairs of frames per clip, the two
 directions of a pair side by side, and k slots for objects.
 """
@@ -24,15 +24,15 @@ Array = jax.Array
 def total_motion(
     egomotion: Pose, objects: Objects, target_depth: Array, intrinsics: Array
 ) -> tuple[Motion, Array]:
-    """Returns the motion of every pixel `[b n h w ...]`, and what E leaves of it.
+    """Returns the motion of every pixel `[b n h w ...]`, and the residual of E.
 
-    `source_from_target = E P`: P moves the points in the target camera's frame, then E
-    takes them to the source camera's. The residual translation is `E P X - E X`.
+    `source_from_target = E P`: P moves points in the target camera's frame, then E maps
+    them to the source camera's frame. The residual translation is `E P X - E X`.
 
     Args:
         egomotion: E, `[b n ...]`.
-        objects: P of each slot, and which pixels are in it.
-        target_depth: `[b n h w]`; the residual depends on where a point is.
+        objects: P of each slot, and the slot of each pixel.
+        target_depth: `[b n h w]`, which gives the points X.
         intrinsics: `[b 3 3]`.
     """
     per_slot = Pose(egomotion.rotation[:, :, None], egomotion.translation[:, :, None])
@@ -49,7 +49,7 @@ def total_motion(
 
 
 def object_motion(objects: Objects) -> Motion:
-    """Returns P of every pixel; the identity outside of all slots."""
+    """Returns P of every pixel; the identity outside the slots."""
     still = pose_lib.identity(objects.pose.translation.shape[:2])
     return motion_lib.paint(still, objects.pose, objects.regions)
 
@@ -57,10 +57,10 @@ def object_motion(objects: Objects) -> Motion:
 def reverse_motion(egomotion: Pose, pose: Pose) -> Pose:
     """Returns the motions of each pair's opposite direction, in this pair's frame.
 
-    With W an object's motion in the world and C_t, C_r the cameras' poses,
+    With W an object's motion in the world and C_t, C_r the poses of the cameras,
     `P_tr = C_t^-1 W C_t` and `P_rt = C_r^-1 W^-1 C_r`. With `E = C_r^-1 C_t` follows
-    `E^-1 P_rt E = P_tr^-1`: that is what is returned, and where both nets' answers
-    agree its inverse is P_tr. E carries no gradient here.
+    `E^-1 P_rt E = P_tr^-1`. The left-hand side is returned; if the predictions of both
+    directions agree, its inverse is P_tr. The gradient of E is stopped.
 
     Args:
         egomotion: E, `[b n ...]`.
@@ -82,10 +82,10 @@ def reverse_motion(egomotion: Pose, pose: Pose) -> Pose:
 def average(first: Pose, second: Pose) -> Pose:
     """Returns the mean of two nearby motions (Lee et al. 2019, figure 7).
 
-    Of their Euler angles and translations: to second order in the difference, the
-    motion halfway between them.
+    Euler angles and translations are averaged: to second order in the difference, this
+    is the motion halfway between them.
     """
-    angles = [rotation_lib.to_euler(one.rotation) for one in (first, second)]
+    angles = [rotation_lib.to_euler(pose.rotation) for pose in (first, second)]
     return pose_lib.from_euler(
         0.5 * (angles[0] + angles[1]), 0.5 * (first.translation + second.translation)
     )
@@ -98,16 +98,16 @@ def measure(
     view_labels: Array,
     view_points: Array,
 ) -> tuple[Array, Array, Array]:
-    """Returns each slot's centre `[m k 3]`, displacement `[m k 3]`, and if it has both.
+    """Returns centre and displacement `[m k 3]` of each slot, and where both exist.
 
-    The translation prior t^n_p: mean 3D point in the stabilized source less that in the
-    target, which is the direction of P^n.
+    The displacement is the translation prior t^n_p: the object's mean 3D point in the
+    stabilized source minus that in the target, which has the direction of P^n.
     """
     num_slots = slot_labels.shape[-1]
     in_target = object_priors.slot_masks(regions, num_slots)
     slots = slot_labels[:, None, None, :]
-    # Rounded down, not up: a few pixels of what is far behind an object would move the
-    # mean of its points by metres.
+    # Only pixels that interpolate nothing but the object: a few pixels of the distant
+    # background would move its mean by metres.
     in_view = jnp.broadcast_to(slots != 0, in_target.shape)
     for i in range(view_labels.shape[-1]):
         in_view &= view_labels[..., i, None] == slots

@@ -1,11 +1,11 @@
-"""Objects shown to the object net all at one size, and motion in units of what it sees.
+"""Windows that show every object at one size to the object net.
 
-In a whole image with all but one object masked out, a car far away is a few pixels,
-which a pose net has halved away before it can compare them, and how far it moves in
-depth units depends on a depth that the net is not shown. Here target and source are cut
-to one square window around the object and resized to the same small image. The net then
-answers with the shift in the window and the change of log depth: two cars that look the
-same get the same answer, wherever and however far away they are.
+In a whole image with all but one object masked out, a distant car has a few pixels, which
+the strided layers of a pose net merge before comparing them, and its motion in depth
+units depends on a depth that the net does not see. Here target and source are cropped to
+one square window around the object and resized to a small image. The net predicts the
+shift in units of the window and the change of log depth: two cars that look the same have
+the same output, at any place and distance.
 
 Notation: n objects, in images of any size; windows are square, in pixels of the image.
 """
@@ -18,12 +18,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-# Side of a window over the larger side of what is in it: an outline needs some
-# surroundings.
+# Side of a window relative to the larger side of the object, to show its outline.
 _MARGIN = 1.25
-# Smallest side, pixels: what is smaller holds no detail, and a window needs a size.
+# Smallest side, pixels; smaller windows hold no detail.
 _LEAST_SIDE = 4.0
-# Of log depth between two frames; beyond, nothing is learned and nothing overflows.
+# Largest change of log depth between two frames; larger outputs have no gradient.
 _LARGEST_CHANGE = 3.0
 
 
@@ -40,7 +39,7 @@ class Window(NamedTuple):
 
 
 def around(mask: Bool[Array, "n h w"]) -> Window:
-    """Returns the windows around masks; in the image's corner where a mask is empty."""
+    """Returns the windows around masks; in the image's corner for an empty mask."""
     firsts, sizes = [], []
     for axis in (1, 2):  # Columns, rows.
         line = jnp.any(mask, axis=axis)
@@ -59,15 +58,15 @@ def around(mask: Bool[Array, "n h w"]) -> Window:
 def crop(
     values: Float[Array, "n h w c"], window: Window, size: int
 ) -> Float[Array, "n size size c"]:
-    """Returns what the windows show, antialiased, and 0 outside of the images.
+    """Returns the contents of the windows, antialiased, and 0 outside the images.
 
     Args:
         values: images.
-        window: one of each image.
-        size: of the result, pixels.
+        window: of each image.
+        size: side of the result, pixels.
     """
 
-    def one(image: Array, center: Array, side: Array) -> Array:
+    def crop_image(image: Array, center: Array, side: Array) -> Array:
         # Pixel i of the result is centred on first + (i + 1/2) side / size.
         scale = size / side
         first = center + 0.5 - 0.5 * side
@@ -80,7 +79,7 @@ def crop(
             method="linear",
         )
 
-    return jax.vmap(one)(values, window.center, window.side)
+    return jax.vmap(crop_image)(values, window.center, window.side)
 
 
 def translation(
@@ -89,13 +88,13 @@ def translation(
     center: Float[Array, "n 3"],
     intrinsics: Float[Array, "n 3 3"],
 ) -> Float[Array, "n 3"]:
-    """Returns how far the objects' centres move, in depth units.
+    """Returns the displacement of the objects' centres, in depth units.
 
-    An object's centre C = Z (x, y, 1) goes to `e^b Z (x + a_x s / fx, y + a_y s / fy, 1)`
-    with s the side of the window.
+    An object's centre C = Z (x, y, 1) moves to
+    `e^b Z (x + a_x s / fx, y + a_y s / fy, 1)`, where s is the side of the window.
 
     Args:
-        numbers: shift (a_x, a_y) as shares of the window, and change b of log depth.
+        numbers: shift (a_x, a_y) as fractions of the window, and change b of log depth.
         window: around the object.
         center: C, camera frame.
         intrinsics: K of the whole image.

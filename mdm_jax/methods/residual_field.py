@@ -1,8 +1,8 @@
-"""What becomes of a motion net's residual field before it counts as object motion.
+"""From a motion net's residual field to object motion.
 
-The net's answer T_obj is nonzero everywhere. Three things keep it to what moves: small
-vectors are set to zero, it is switched on late, and, where masks of movable objects are
-given, it is zero outside of them (Li et al. 2020, sections 3.2 and 4.4).
+The net's output T_obj is nonzero everywhere. Three steps confine it to moving objects:
+small vectors are set to zero, it is switched on late in training, and it is zero outside
+the masks of movable objects, if these are given (Li et al. 2020, sections 3.2 and 4.4).
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ def restrain(
     options: ml_collections.FrozenConfigDict,
     step: Array | None,
 ) -> Array:
-    """Returns T_obj `[b n h w 3]`, of what the motion net says.
+    """Returns T_obj `[b n h w 3]`.
 
     Args:
-        residual: `[b n h w 3]`.
+        residual: `[b n h w 3]`, output of the motion net.
         batch: with instance labels, if these are used.
         options: `config.motion_field`.
-        step: of training, for the burn-in; None: all is on.
+        step: training step, for the burn-in; None after it.
 
     Raises:
-        ValueError: masks are to be used, and there are none.
+        ValueError: masks are used, and the batch has none.
     """
     if options.auto_mask:
         residual = auto_mask(residual)
@@ -60,12 +60,12 @@ def restrain(
 def auto_mask(residual: Array) -> Array:
     """Returns the field with vectors shorter than the image's mean length set to 0.
 
-    A field of zeros is kept as a whole: a net whose output starts at zero would get no
-    gradient otherwise, and never start.
+    A field of zeros is kept: a net whose output starts at zero would otherwise get no
+    gradient.
 
     Args:
-        residual: `[* h w 3]`. The threshold is per image; the published code's spans
-            the batch.
+        residual: `[* h w 3]`. The threshold is per image; in the published code it is
+            per batch.
     """
     length = numerics.safe_norm(jax.lax.stop_gradient(residual))
     # The mean of equal numbers may exceed them by its rounding.
@@ -77,7 +77,7 @@ def auto_mask(residual: Array) -> Array:
 def burnin(
     options: ml_collections.FrozenConfigDict, step: Array | None
 ) -> Array | float:
-    """Returns the factor of the field: 0 for half of the burn-in, then up to 1."""
+    """Returns the factor of the field: 0 for half the burn-in, then rising to 1."""
     if step is None or not options.burnin_steps:
         return 1.0
     return jnp.clip(2.0 * step / options.burnin_steps - 1.0, 0.0, 1.0)
@@ -90,14 +90,14 @@ def ego_warp(
     translation: Array,
     intrinsics: Array,
 ) -> tuple[Array, Array, Array]:
-    """Returns the source as seen from the target if only the camera had moved.
+    """Returns the source seen from the target, as if only the camera had moved.
 
-    A motion net that is shown this finds object motion in what is left.
+    Its remaining difference from the target is due to object motion.
 
     Args:
         source: `[m h w c]`.
         target_depth: `[m h w]`.
-        angles: `[m 3]`, of the rotation `source_from_target`.
+        angles: `[m 3]`, Euler angles of the rotation `source_from_target`.
         translation: `[m 3]`.
         intrinsics: `[m 3 3]`, in pixels of these images.
 
@@ -105,10 +105,10 @@ def ego_warp(
         Values `[m h w c]`, depth in the source frame `[m h w]` and validity `[m h w]`.
     """
 
-    def one(source, target_depth, angles, translation, intrinsics):
+    def warp_image(source, target_depth, angles, translation, intrinsics):
         egomotion = pose_lib.from_euler(angles, translation)
         motion = motion_lib.ego_only(egomotion, target_depth.shape)
         warped = warp.inverse_warp(source, target_depth, motion, intrinsics)
         return warped.image, warped.depth, warped.valid
 
-    return jax.vmap(one)(source, target_depth, angles, translation, intrinsics)
+    return jax.vmap(warp_image)(source, target_depth, angles, translation, intrinsics)

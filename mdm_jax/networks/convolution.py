@@ -1,9 +1,9 @@
-"""Convolutions as functions, each in the form in which XLA computes it fast.
+"""Convolutions as functions, each in a form that XLA computes fast.
 
-The mathematics is the textbook's. XLA's CPU backend, however, takes 10 to 70 times
+Compared with the equivalent forms used here, XLA's CPU backend takes 10 to 70 times
 longer for the gradient of a strided transposed convolution, up to 10 times longer for a
-convolution without padding, and 3 times longer for one with few channels, than for the
-equivalent forms used here. On accelerators these are equally good.
+convolution without padding, and 3 times longer for one with few channels. On
+accelerators there is no difference.
 
 Feature maps are `[b h w c]`, kernels `[height width in out]`.
 """
@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 def pad_reflect(x: Float[Array, "b h w c"]) -> Float[Array, "b h+2 w+2 c"]:
     """Returns x padded by one pixel, mirrored at the border pixel's centre.
 
-    A side of one pixel has nothing to mirror and repeats itself.
+    A side of one pixel is repeated.
     """
     for axis in (1, 2):
         size = x.shape[axis]
@@ -72,8 +72,8 @@ def transposed_conv(
     """
     ci, co = kernel.shape[2:]
     zero = jnp.zeros_like(kernel[:1])
-    # Taps of x[i-1] and x[i], for the phases y[2i] and y[2i+1]; slices, because small
-    # matrix products take longer than the convolution where channels are many.
+    # Taps of x[i-1] and x[i], for the phases y[2i] and y[2i+1]. They are slices, because
+    # small matrix products take longer than a convolution of many channels.
     first = jnp.concatenate([kernel[0:1], zero])
     second = kernel[2:0:-1]
     rows = jnp.stack([first, second])  # [tap phase 3 ci co]
@@ -90,8 +90,8 @@ def packed_conv(
 ) -> Float[Array, "b h w co"]:
     """Returns the zero-padded 3x3 convolution, computed on 2x2 blocks of pixels.
 
-    A block is one pixel of 4 ci channels. Up to four times the arithmetic, but where
-    channels are few a third of the time: vector units are filled.
+    A block is one pixel of 4 ci channels. This is up to four times the arithmetic, but
+    with few channels a third of the time, because it fills the vector units.
     """
     _, height, width, ci = x.shape
     co = kernel.shape[-1]
@@ -123,6 +123,6 @@ def conv3x3(
     x = pad_reflect(x)
     if few_channels:
         return packed_conv(x, kernel)[:, 1:-1, 1:-1, :]
-    # The zero row, cropped again, costs nothing; but a convolution without any padding
-    # takes a path in XLA's CPU backend that is up to 10 times slower.
+    # The extra row of zeros is cropped. A convolution without any padding would take a
+    # path in XLA's CPU backend that is up to 10 times slower.
     return convolve(x, kernel, 1, ((0, 1), (0, 0)))[:, :height, :, :]

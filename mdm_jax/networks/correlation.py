@@ -1,7 +1,7 @@
-"""Matching by correlation: which pixels of frame b look like a pixel of frame a.
+"""Matching of frames by correlation of their features.
 
-Displacements d = (x, y) of a window of radius (rx, ry) are listed row by row; there
-are k = (2 rx + 1) (2 ry + 1) of them.
+Displacements d = (x, y) in a window of radius (rx, ry) are listed row by row; there are
+k = (2 rx + 1) (2 ry + 1) of them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-# Pixels of a row that are multiplied with the pixels around them in one small product.
+# Pixels of a row that one small matrix product correlates with their surroundings.
 _TILE = 16
 
 
@@ -20,28 +20,29 @@ def correlation_volume(
     features_b: Float[Array, "b h w c"],
     radius: tuple[int, int],
 ) -> Float[Array, "b h w k"]:
-    """Returns `<f_a(p), f_b(p + d)>` for all displacements d; beyond the border 0.
+    """Returns `<f_a(p), f_b(p + d)>` for all displacements d; 0 beyond the border.
 
-    Rows of frame a are cut into tiles. A tile is multiplied with all pixels that its
-    windows reach, and products outside the windows are thrown away: 1.6 to 3 times the
-    arithmetic, in a tenth of the time that shifted products take on CPU.
+    Rows of frame a are cut into tiles. A tile is multiplied with all pixels within reach
+    of its windows, and products outside the windows are discarded: 1.6 to 3 times the
+    arithmetic, in a tenth of the time of shifted products on CPU.
 
     Args:
-        features_a: features of the frame whose pixels are listed.
-        features_b: features of the frame that is searched.
+        features_a: features of frame a.
+        features_b: features of frame b, which is searched.
         radius: (rx, ry) of the window in pixels.
     """
     radius_x, radius_y = radius
     b, height, width, c = features_a.shape
     count = -(-width // _TILE)  # tiles in a row
-    reach = _TILE + 2 * radius_x  # pixels that a tile sees in a row
+    reach = _TILE + 2 * radius_x  # pixels of a row within reach of a tile
 
     short = count * _TILE - width
     tiles = jnp.pad(features_a, ((0, 0), (0, 0), (0, short), (0, 0)))
     tiles = tiles.reshape(b, height, count, _TILE, c)
 
-    # What tile i sees in a row of frame b begins with the i-th tile of the padded row
-    # and goes on in the next ones. Channels stand before pixels: the product's layout.
+    # The pixels within reach of tile i start with the i-th tile of the padded row of
+    # frame b and continue in the next ones. Channels precede pixels, as the product
+    # needs them.
     pieces = -(-reach // _TILE)
     border_x = (radius_x, (count + pieces - 1) * _TILE - width - radius_x)
     border_y = (radius_y, radius_y)
@@ -66,8 +67,7 @@ def correlation_volume(
 def _band(products: Float[Array, "*n t v"]) -> Float[Array, "*n t v-t+1"]:
     """Returns the products in each pixel's window: row t from column t on."""
     *leading, tile, reach = products.shape
-    # Row t of a matrix begins t columns further right in a matrix whose rows are one
-    # longer and hold the same numbers in sequence.
+    # Writing the same numbers in rows that are one longer shifts row t by t columns.
     flat = products.reshape(*leading, tile * reach)
     flat = jnp.pad(flat, [(0, 0)] * len(leading) + [(0, tile)])
     return flat.reshape(*leading, tile, reach + 1)[..., : reach - tile + 1]
@@ -78,8 +78,7 @@ def _band_forward(products):
 
 
 def _band_backward(_, gradient):
-    # The transpose in slices that are copied whole: XLA's own, a pad, is copied element
-    # by element.
+    # The transpose as copies of slices: XLA's own, a pad, copies element by element.
     *leading, tile, _ = gradient.shape
 
     def zeros(columns):
@@ -115,13 +114,12 @@ def soft_argmax(
 
     Args:
         volume: correlations.
-        radius: of its window.
-        sharpness: inverse temperature; the larger, the nearer to the maximum.
+        radius: of the window.
+        sharpness: inverse temperature; for large values the result is the maximum's.
     """
     highest = lax.stop_gradient(jnp.max(volume, axis=-1, keepdims=True))
     weights = jnp.exp(sharpness * (volume - highest))
-    # Numerators and denominator in one product, before the division: three channels
-    # instead of k.
+    # Numerators and denominator in one product, to divide 3 channels instead of k.
     columns = displacements(radius)
     columns = jnp.concatenate([columns, jnp.ones_like(columns[:, :1])], axis=-1)
     sums = jnp.matmul(weights, columns, precision=lax.Precision.HIGHEST)

@@ -26,8 +26,8 @@ class FeatureEncoder(nn.Module):
         self, image: Float[Array, "b h w 3"]
     ) -> Float[Array, "b (h+1)//2 (w+1)//2 c"]:
         """Returns float32 features of centred colours."""
-        # Each 2x2 block of the image is one pixel here: the features are centred where
-        # average pooling has its pixels, and no convolution is strided.
+        # Each 2x2 block of the image is one pixel here, so that features are centred
+        # like the pixels of average pooling, and no convolution is strided.
         x = convolution.space_to_depth(convolution.pad_to_even(image))
         x = nn.relu(layers.Conv(self.features, dtype=self.dtype, name="conv1")(x))
         linear = layers.scaled_normal(1.0)
@@ -39,10 +39,10 @@ class FeatureEncoder(nn.Module):
             name="conv2",
         )(x)
         x = x.astype(jnp.float32)
-        # What all pixels have in common says nothing about which is which: without it,
-        # an untrained encoder's soft-argmax flow has half the error.
+        # The mean over all pixels does not help to distinguish them. Subtracting it
+        # halves the error of an untrained encoder's soft-argmax flow.
         x = x - jnp.mean(x, axis=(1, 2), keepdims=True)
-        # The bound keeps gradients small where an image is flat and features vanish.
+        # The bound keeps gradients small in flat regions, where features vanish.
         squared = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
         return x * lax.rsqrt(squared + 1e-6)
 
@@ -88,7 +88,7 @@ class ResidualHead(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w 3"]:
         """Returns the head's output, float32."""
-        # Many measurements of a pixel to few channels, before pixels are compared.
+        # Mixes the many measurements of a pixel to few channels before the 3x3 layers.
         mix = layers.Conv(self.widths[0], 1, dtype=self.dtype, name="mix")
         x = nn.relu(mix(x))
         skips = []

@@ -1,9 +1,9 @@
 """The depth net: one image in, one depth map of the same size out.
 
 Li et al. 2020: a U-Net on a ResNet encoder, `D = softplus(unet(2 I - 1))`. A side that
-is no multiple of 32 is padded by at most one pixel per level, in the encoder, and
-cropped again at the same level of the decoder. That costs less than padding the image,
-and no invented pixel enters the norms' statistics.
+is no multiple of 32 is padded by at most one pixel per level in the encoder and cropped
+at the same level of the decoder. This costs less than padding the image, and padding does
+not enter the statistics of the norms.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from mdm_jax.networks import encoders, layers
 
 _DECODER_WIDTHS = (256, 128, 64, 32, 16)
-# All of a handful of ReLU channels can die at once, and depth is constant from then on.
+# If all channels of a narrow ReLU layer die, depth stays constant.
 _LEAST_DECODER_WIDTH = 8
 _PADDINGS = ("reflect", "zeros")
 
@@ -57,10 +57,9 @@ class DepthNet(nn.Module):
 
         Args:
             image: colours in [0, 1].
-            noise_stddev: sigma of the randomised layer norm, a scalar; the schedule
-                `0.5 min(step / 10000, 1)^2` is the caller's.
-            train: whether the norms are in training; layer norms are noisy then, and
-                need the random stream "noise".
+            noise_stddev: sigma of the randomised layer norm.
+            train: whether the norms are in training mode; layer norms then draw from the
+                random stream "noise".
 
         Raises:
             ValueError: for an unknown padding.

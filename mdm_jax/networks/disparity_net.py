@@ -1,10 +1,10 @@
 """A depth net that predicts disparity: one image in, one depth map out.
 
 Godard et al. 2019, as in the released code of Lee et al.: a U-Net on a ResNet encoder
-whose decoder enlarges by repeating pixels, pads by reflection and uses ELU; its last
-layer is a bounded disparity, and depth its inverse. The decoder could emit several
-scales; the finest alone trains best (Lee et al. 2019, section 4.1), and is all there
-is. Sides that are no multiple of 32 are treated as in `depth_net`.
+whose decoder upsamples by repeating pixels, pads by reflection and uses ELU; its output
+is a bounded disparity, and depth its inverse. Only the finest scale is predicted, which
+trains best (Lee et al. 2019, section 4.1). Sides that are no multiple of 32 are treated
+as in `depth_net`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ class DisparityNet(nn.Module):
         norm: of a ResNet, "layer" or "batch".
         encoder_norm: of an EfficientNet, "affine" or "batch".
         frozen_encoder: whether the encoder's norms behave in training as elsewhere.
-        activation: of disparity: "sigmoid" spans the range of depths (disparity is half
-            of its largest value at first: all is near), "softplus" has no nearest.
+        activation: of disparity: "sigmoid" spans the range of depths (initially
+            disparity is half of its maximum, so everything is near), "softplus" has no
+            nearest depth.
         min_depth: nearest depth, in depth units; for "sigmoid".
         max_depth: farthest depth, in depth units.
         dtype: of the convolutions; parameters and result are float32.
@@ -59,9 +60,9 @@ class DisparityNet(nn.Module):
 
         Args:
             image: colours in [0, 1].
-            noise_stddev: sigma of the randomised layer norm, a scalar.
-            train: whether the norms are in training; layer norms are noisy then, and
-                need the random stream "noise".
+            noise_stddev: sigma of the randomised layer norm.
+            train: whether the norms are in training mode; layer norms then draw from the
+                random stream "noise".
 
         Raises:
             ValueError: for an unknown activation.
@@ -95,7 +96,7 @@ class DisparityNet(nn.Module):
             if skip is not None:
                 x = jnp.concatenate([x, skip], axis=-1)
             x = nn.elu(conv(width, f"merge{level}")(x))
-        # Small: a disparity that begins at either end of a sigmoid learns nothing.
+        # Small weights, because at either end of a sigmoid gradients vanish.
         x = conv(1, "head", gain=0.01)(x)[..., 0].astype(jnp.float32)
         smallest = 1.0 / self.max_depth
         if self.activation == "softplus":

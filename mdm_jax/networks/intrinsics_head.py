@@ -1,7 +1,7 @@
-"""Learned intrinsics: of a frame pair from its motion features, or one per video.
+"""Learned intrinsics: predicted from the features of a frame pair, or one per video.
 
-Both return the four numbers (fx, fy, cx, cy) in pixels of an image of the given size.
-The unit is the image's side, so that they mean the same at every resolution.
+Both return (fx, fy, cx, cy) in pixels of an image of the given size. Parameters are in
+units of the image's sides, so that they do not depend on resolution.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 class PairIntrinsics(nn.Module):
     """Intrinsics from a motion net's bottleneck (Gordon et al. 2019, sec. 3).
 
-    Kernels start at 0: every pair begins with f = 0.69 (w, h) and the centre.
+    Kernels are initially 0, so every pair starts with f = 0.69 (w, h) and the centre.
     """
 
     @nn.compact
@@ -45,7 +45,7 @@ class VideoIntrinsics(nn.Module):
     """One learned camera per video, for videos of unknown cameras.
 
     Attributes:
-        num_videos: how many.
+        num_videos: number of cameras.
     """
 
     num_videos: int
@@ -57,7 +57,7 @@ class VideoIntrinsics(nn.Module):
         """Returns (fx, fy, cx, cy) of each clip, in pixels.
 
         Args:
-            video_index: which video each clip comes from, in [0, num_videos).
+            video_index: the video of each clip, in [0, num_videos).
             size: (h, w) of the image.
         """
         height, width = size

@@ -36,7 +36,7 @@ def centered(image: Float[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
 def standardized(image: Float[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
     """Returns colours in [0, 1] with about the mean 0 and deviation 1 of photographs.
 
-    As Godard et al. 2019 feed them to networks that were trained on ImageNet.
+    Godard et al. 2019 use this input for networks trained on ImageNet.
     """
     return (image - 0.45) / 0.225
 
@@ -49,12 +49,12 @@ def scaled_normal(gain: float = 2.0) -> Initializer:
     """
 
     def init(key: Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> Array:
-        # XLA compiles a random generator anew for each shape, and takes longer for it
-        # than for a convolution. Rounded up to powers of 4, sizes are few.
+        # XLA compiles a random generator for each shape, which takes longer than for a
+        # convolution. Sizes rounded up to powers of 4 are few.
         size = math.prod(shape)
         rounded = 4 ** math.ceil(math.log(size, 4))
         values = jax.random.truncated_normal(key, -2.0, 2.0, (rounded,), dtype)
-        # 0.8796 is the standard deviation of what truncation leaves.
+        # 0.8796 is the standard deviation of the truncated distribution.
         stddev = math.sqrt(gain / math.prod(shape[:-1])) / 0.87962566
         return values[:size].reshape(shape) * stddev
 
@@ -68,7 +68,7 @@ class Conv(nn.Module):
         features: number of output channels.
         kernel_size: side of the odd square kernel.
         stride: 1 or 2; output i is centred at input `stride * i`.
-        padding: what lies outside the image, "zeros" or "reflect" (3x3, stride 1).
+        padding: "zeros" or "reflect" (3x3 kernels of stride 1).
         use_bias: whether to add a learned offset, initially 0.
         kernel_init: He initialisation for a following ReLU by default.
         dtype: of the computation and of the output; parameters are float32.
@@ -129,8 +129,8 @@ class RandomizedLayerNorm(nn.Module):
 
     Mean and variance over (h, w) are each multiplied by `1 + n`, n from a normal
     distribution truncated at two standard deviations, drawn per image and channel.
-    Noise takes the place of a batch's randomness in batch norm (Li et al. 2020, A.1),
-    without which the network overfits.
+    The noise replaces the randomness of batch norm (Li et al. 2020, A.1), without which
+    the network overfits.
 
     Attributes:
         epsilon: added to the variance.
@@ -172,7 +172,7 @@ class RandomizedLayerNorm(nn.Module):
 
 
 class LearnedScale(nn.Module):
-    """A learned positive factor that cannot shrink to nothing.
+    """A learned factor with a positive lower bound.
 
     Attributes:
         initial: initial value.
@@ -185,6 +185,5 @@ class LearnedScale(nn.Module):
     @nn.compact
     def __call__(self) -> Float[Array, ""]:
         scale = self.param("scale", nn.initializers.constant(self.initial), ())
-        # The gradient passes the bound unchanged, so that a scale that has fallen
-        # below it can grow again.
+        # The gradient passes the bound unchanged, so that a scale below it can grow.
         return scale + lax.stop_gradient(jnp.maximum(scale, self.minimum) - scale)

@@ -1,7 +1,7 @@
 """Pooling and resizing of feature maps `[b h w c]`.
 
 Halving a side of n pixels gives ceil(n / 2). Resizing is two products with small
-matrices: on CPU faster than gathers, and much faster in the gradient.
+matrices, which on CPU are faster than gathers, above all in the gradient.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from mdm_jax.networks import convolution
 def max_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b (h+1)//2 (w+1)//2 c"]:
     """Returns the maximum over 3x3 windows centred at every second pixel.
 
-    Written as maxima of the even and odd pixels: XLA's gradient of window reduction
-    scatters, and takes 10 times longer on CPU. Where a window holds equal maxima the
-    gradient is shared among them.
+    It is computed from maxima of the even and odd pixels, because XLA's gradient of a
+    window reduction is a scatter, 10 times slower on CPU. Equal maxima share the gradient.
     """
     x = convolution.pad_to_even(x, -jnp.inf)
     for axis in (1, 2):
@@ -29,7 +28,7 @@ def max_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b (h+1)//2 (w+1)//2 c"
         odd = lax.index_in_dim(pairs, 1, axis + 1, keepdims=False)
         first = lax.slice_in_dim(odd, 0, 1, axis=axis)
         before = lax.slice_in_dim(odd, 0, odd.shape[axis] - 1, axis=axis)
-        # Window i holds the pixels 2 i - 1, 2 i, 2 i + 1; before the first lies nothing.
+        # Window i has the pixels 2 i - 1, 2 i, 2 i + 1; the first has no pixel -1.
         before = jnp.concatenate([jnp.full_like(first, -jnp.inf), before], axis=axis)
         x = jnp.maximum(jnp.maximum(before, odd), even)
     return x
@@ -51,7 +50,7 @@ def _interpolation_matrix(coordinates: np.ndarray, size: int) -> np.ndarray:
 
 
 def _resize(x, rows: np.ndarray, columns: np.ndarray) -> Array:
-    # Along the columns first: that is the smaller intermediate result.
+    # Columns first, which makes the intermediate result smaller.
     x = jnp.einsum("Ww,bhwc->bhWc", jnp.asarray(columns, x.dtype), x)
     return jnp.einsum("Hh,bhwc->bHwc", jnp.asarray(rows, x.dtype), x)
 

@@ -1,9 +1,9 @@
 """The ResNet encoder of the depth net: an image in, five feature maps out.
 
-He et al. 2016, as in Li et al. 2020: 7x7 stem, max pooling, four stages; layer norm
-with randomised statistics where classification networks have batch norm. Every strided
-layer is centred at even pixels, as in torchvision, whose weights therefore fit. With
-norm "batch" it computes exactly what torchvision's does, its statistics included.
+He et al. 2016, as in Li et al. 2020: 7x7 stem, max pooling and four stages, with
+randomised layer norms in place of batch norms. Every strided layer is centred at even
+pixels, as in torchvision, so that its weights fit. With norm "batch" the encoder equals
+torchvision's, including its statistics.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
 
 def _conv(features, kernel_size, stride, dtype, name) -> layers.Conv:
-    # The norm's offset does what a bias would.
+    # The offset of the following norm replaces the bias.
     return layers.Conv(
         features, kernel_size, stride, use_bias=False, dtype=dtype, name=name
     )
 
 
 def _norm(x: Array, kind: str, name: str, noise_stddev, train: bool) -> Array:
-    """Returns x normalised by a norm of that kind."""
+    """Returns x after a norm of this kind."""
     if kind == "layer":
         module = layers.RandomizedLayerNorm(name=name)
         return module(x, noise_stddev=noise_stddev, train=train)
@@ -42,10 +42,10 @@ def _norm(x: Array, kind: str, name: str, noise_stddev, train: bool) -> Array:
 
 
 def input_colors(image: Float[Array, "b h w 3"], norm: str) -> Array:
-    """Returns colours in [0, 1] as an encoder with such norms wants them.
+    """Returns colours in [0, 1] as input of an encoder with these norms.
 
-    Batch norms come with weights from elsewhere, and these with that input; layer norms
-    remove what a scale of the input would do.
+    Batch norms are for pretrained weights, which expect standardised colours. Layer norms
+    remove the scale of the input.
     """
     return layers.centered(image) if norm == "layer" else layers.standardized(image)
 
@@ -69,7 +69,7 @@ class BasicBlock(nn.Module):
         y = norm(y, "norm2")
         if self.stride != 1 or x.shape[-1] != self.features:
             x = _conv(self.features, 1, self.stride, self.dtype, "shortcut")(x)
-            if self.norm == "batch":  # Li et al. 2020 have none on the shortcut.
+            if self.norm == "batch":  # Li et al. 2020 have no norm on the shortcut.
                 x = norm(x, "shortcut_norm")
         return nn.relu(x + y)
 
@@ -107,8 +107,8 @@ class ResNetEncoder(nn.Module):
     Attributes:
         depth: 18, 34 (basic blocks) or 50 (bottleneck blocks).
         width_multiplier: scales the widths 64, 64, 128, 256, 512.
-        norm: "layer" (Li et al. 2020) or "batch": statistics of the batch in training,
-            their running averages, in the collection `batch_stats`, otherwise.
+        norm: "layer" (Li et al. 2020) or "batch" (running averages are in the
+            collection `batch_stats`).
         dtype: of convolutions and feature maps; parameters are float32.
     """
 
@@ -127,15 +127,15 @@ class ResNetEncoder(nn.Module):
     ) -> list[Array]:
         """Returns feature maps of strides 2 (before max pooling), 4, 8, 16 and 32.
 
-        Sides that do not divide are rounded up at each stride.
+        Odd sides are rounded up at each stride.
 
         Args:
-            image: `input_colors`, or several images' one after the other.
+            image: `input_colors` of an image, or of several, concatenated.
             noise_stddev: of the layer norms' statistics, see `RandomizedLayerNorm`.
-            train: whether statistics are noisy, or those of the batch.
+            train: whether the norms are in training mode.
 
         Raises:
-            ValueError: for a depth or norm without definition.
+            ValueError: for an unknown depth or norm.
         """
         if self.norm not in NORMS:
             raise ValueError(f"norm expects one of {NORMS}, got {self.norm!r}")

@@ -1,8 +1,8 @@
-"""Checkpoints of everything a run needs to go on as if it had not stopped.
+"""Checkpoints of everything that a run needs to continue as if it had not stopped.
 
-A checkpoint holds the training state, optimiser included, the metrics summed since the
-last log line, the position of the data iterator and the seconds trained. Orbax writes it beside the old ones and renames it when it is whole, so an
-interrupted write is never taken for a checkpoint.
+A checkpoint has the training state, with that of the optimiser, the metrics since the
+last log line, the position of the data iterator and the seconds trained. Orbax renames it
+when it is complete, so that an interrupted write is never taken for a checkpoint.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from mdm_jax.files import atomic
 from mdm_jax.train.state import TrainState
 from mdm_jax.train.step import StepMetrics
 
-# What may differ between the run that wrote a workdir and the one that resumes it: how
-# long, how often and with what hardware, but nothing that changes a step's result.
+# Settings that may change when a run is resumed: how long, how often and on what
+# hardware, but nothing that changes the result of a step.
 MAY_CHANGE = (
     "train.log_every",
     "train.evaluate_every",
@@ -38,26 +38,26 @@ MAY_CHANGE = (
     "loader.",
     "evaluation.",
 )
-# What may differ too, as advised where a loss was not finite, but is worth a warning.
+# Settings that may change with a warning, as advised after a loss that is not finite.
 MAY_CHANGE_WITH_WARNING = ("optimizer.learning_rate", "optimizer.clip_norm")
 
-# The config as it was given, and with what the data told filled in.
+# The config as given, and as settled with the data.
 CONFIG = "config.json"
 SETTLED_CONFIG = "settled_config.json"
 
 
 def prepare_workdir(workdir: str | os.PathLike[str], config: ml_collections.ConfigDict):
-    """Makes the folder of a run and keeps its config there as `config.json`.
+    """Makes the folder of a run and writes its config to `config.json`.
 
     Raises:
-        ValueError: the folder belongs to a run with another config; the message lists
-            the fields.
-        OSError: it cannot be written to.
+        ValueError: the folder has a run with another config; the message lists the
+            differences.
+        OSError: the folder cannot be written to.
     """
     workdir = pathlib.Path(workdir)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        # Several processes may do this at the same time.
+        # One name per process, because several do this at the same time.
         probe = workdir / f".write_probe_{jax.process_index()}"
         probe.write_text("")
         probe.unlink()
@@ -66,19 +66,19 @@ def prepare_workdir(workdir: str | os.PathLike[str], config: ml_collections.Conf
             f"--workdir={workdir} cannot be written to ({error}): choose another folder"
         ) from error
     path = workdir / CONFIG
-    # Without a checkpoint nothing of the old run would be taken over.
+    # Without a checkpoint, nothing is resumed.
     if path.exists() and has_any(workdir):
         _check_same(path, config)
     _write_config(path, config)
 
 
 def has_any(workdir: str | os.PathLike[str]) -> bool:
-    """Returns whether a run in this folder would be resumed."""
+    """Returns whether the folder has a checkpoint to resume from."""
     return any((pathlib.Path(workdir) / "checkpoints").glob("[0-9]*"))
 
 
 def keep_settled(workdir: str | os.PathLike[str], config: ml_collections.ConfigDict):
-    """Keeps what `data.settle` returned, so that a run can be used without its data."""
+    """Writes the config of `data.settle`, so that a run can be used without its data."""
     _write_config(pathlib.Path(workdir) / SETTLED_CONFIG, config)
 
 
@@ -88,14 +88,14 @@ def _write_config(path: pathlib.Path, config: ml_collections.ConfigDict):
 
 
 def _check_same(path: pathlib.Path, config: ml_collections.ConfigDict):
-    """Raises ValueError where a run would be resumed with other settings.
+    """Raises ValueError if a run would be resumed with different settings.
 
-    Settings that are newer than the run cannot have been others; they get a warning.
+    Settings that are newer than the run only get a warning.
     """
     old = config_lib.recorded(path)
-    # Through JSON, in which lists and tuples are the same.
+    # Through JSON, which does not distinguish lists and tuples.
     new = settings.flatten(settings.from_json(settings.to_json(config)))
-    # With a schedule that does not depend on it, a run may be prolonged.
+    # A run may be prolonged if its schedule does not depend on its length.
     may_change = MAY_CHANGE
     if config.optimizer.schedule != "cosine":
         may_change += ("train.num_steps",)
@@ -118,7 +118,7 @@ def _check_same(path: pathlib.Path, config: ml_collections.ConfigDict):
 
 @dataclasses.dataclass
 class Resumed:
-    """What a checkpoint gives back, beside the position of the iterator."""
+    """The contents of a checkpoint, without the position of the iterator."""
 
     state: TrainState
     metrics: StepMetrics
@@ -126,11 +126,16 @@ class Resumed:
 
 
 class Checkpointer:
-    """Saves and restores all that a run carries from step to step."""
+    """Saves and restores everything that a run carries from step to step.
+
+    Attributes:
+        workdir: folder of the run.
+    """
 
     def __init__(self, workdir: str | os.PathLike[str], *, keep: int = 2):
+        self.workdir = pathlib.Path(workdir).absolute()
         self._manager = ocp.CheckpointManager(
-            pathlib.Path(workdir).absolute() / "checkpoints",
+            self.workdir / "checkpoints",
             options=ocp.CheckpointManagerOptions(max_to_keep=keep),
         )
 
@@ -146,7 +151,7 @@ class Checkpointer:
         *,
         seconds: float,
     ):
-        """Saves in the background, under the state's step.
+        """Saves in the background, as the checkpoint of the state's step.
 
         Args:
             state: of training.
@@ -170,13 +175,13 @@ class Checkpointer:
     def restore(
         self, state: TrainState, metrics: StepMetrics, iterator: grain.DatasetIterator
     ) -> Resumed:
-        """Returns the newest checkpoint; puts the iterator where it stood.
+        """Returns the newest checkpoint and restores the position of the iterator.
 
-        Where there is none, it returns what it was given.
+        Without a checkpoint it returns its arguments.
 
         Args:
             state: the fresh state, for structure, shapes and layout.
-            metrics: fresh ones.
+            metrics: empty metrics.
             iterator: the fresh iterator.
 
         Raises:
@@ -206,7 +211,7 @@ class Checkpointer:
         )
 
     def close(self):
-        """Waits until all is written."""
+        """Waits until everything is written."""
         self._manager.wait_until_finished()
         self._manager.close()
 

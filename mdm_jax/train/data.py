@@ -1,4 +1,4 @@
-"""From config to recordings: which drives are trained on, and which are held out."""
+"""From config to recordings: those trained on, and those held out."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def make_loader(
             f"the {jax.process_count()} processes"
         )
     if not config.loss_weights.get("depth_supervision", 0.0):
-        # Depth is for evaluation then, and need not travel through the loader.
+        # Depth is only for evaluation then, which does not use the loader.
         recordings = [dataclasses.replace(one, depth=None) for one in recordings]
     names = geometry_terms.LOSS_WEIGHTS
     if any(config.loss_weights.get(name, 0.0) for name in names):

@@ -1,6 +1,6 @@
-"""What can be found wrong with a config before any data are opened.
+"""Checks of a config before any data are opened.
 
-Decoding a video takes minutes; a misspelt loss should not wait for that.
+Decoding a video takes minutes; a misspelt loss should fail before that.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from mdm_jax.train import initial_weights, optimizer, sharding
 
 
 def check(config: ml_collections.ConfigDict, mesh: Mesh, *, resumes: bool = False):
-    """Checks the config's fields, options and loss names, and the first weights.
+    """Checks fields, options and loss names of a config, and the initial weights.
 
     Args:
         config: of the run.
-        mesh: that it is to run on.
-        resumes: there is a checkpoint, so that the first weights are not needed.
+        mesh: of the devices.
+        resumes: there is a checkpoint, so that initial weights are not needed.
 
     Raises:
-        ValueError: one of them is not usable; the message says what to do.
+        ValueError: a setting cannot be used; the message says what to do.
     """
     config_lib.validate(config)
     size = tuple(config.dataset.size)
@@ -53,14 +53,14 @@ def check(config: ml_collections.ConfigDict, mesh: Mesh, *, resumes: bool = Fals
         terms = method.loss_terms(prediction, batch, jnp.zeros((), jnp.int32))
         return total_loss(terms, dict(config.loss_weights))[0]
 
-    # Nothing is computed: the loss names its terms while its shapes are derived.
+    # Derives shapes without computing anything; this checks the names of the terms.
     jax.eval_shape(loss, clip_shapes(config))
     if config.networks.init and not resumes:
         initial_weights.check(config, variable_shapes(method, config))
 
 
 def _check_masks(config: ml_collections.ConfigDict, method: Method):
-    """Checks that frames come with masks where the method needs them."""
+    """Checks that the data set has masks if the method needs them."""
     dataset = config.dataset
     if dataset.masks and dataset.name not in ("video", "synthetic"):
         raise ValueError(
@@ -87,7 +87,7 @@ def variable_shapes(method: Method, config: ml_collections.ConfigDict) -> Variab
 
 
 def clip_shapes(config: ml_collections.ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns the shapes of a batch of one clip, with all that a data set may tell."""
+    """Returns the shapes of a batch of one clip, with all optional arrays."""
     height, width = config.dataset.size
     length = config.dataset.clip_length
     image = (1, length, height, width)

@@ -1,9 +1,8 @@
-"""Where the numbers of a run go: JSON lines, log or progress bar, TensorBoard.
+"""Reports of a run: JSON lines, log or progress bar, and TensorBoard.
 
-`WORKDIR/metrics.jsonl` is always written and is the record of the run. A person at a
-terminal sees a progress bar, anything else (a file, a job scheduler) plain log lines.
-TensorBoard event files are added where TensorFlow is installed, which
-`clu.metric_writers` needs; nothing else of the training does.
+`WORKDIR/metrics.jsonl` is always written and is the record of the run. A terminal shows a
+progress bar; files and job schedulers get plain log lines. TensorBoard event files are
+written if TensorFlow is installed, which `clu.metric_writers` needs and nothing else.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ from absl import logging
 from mdm_jax.files import atomic
 
 METRICS_FILE = "metrics.jsonl"
-# More than these make a log line unreadable; the others are in the metrics file.
+# Number of metrics in a log line; all are in the metrics file.
 _MAX_LOGGED_METRICS = 8
 _LOSS_NAMES = ("loss/total", "loss")
-# A metric that every evaluation has, and no log line of the training.
+# A metric of every evaluation, which the log lines of training do not have.
 _EVALUATION = "train/seconds"
 
 
 class Reporter:
-    """Reports the progress of one run; for use in process 0 alone.
+    """Reports the progress of one run, in process 0.
 
-    Values given to it are turned into Python numbers, which waits for the device that
-    computes them. It waits for nothing else: `advance` costs no synchronisation.
+    Only the conversion of values to Python numbers waits for the device; `advance` does
+    not.
     """
 
     def __init__(
@@ -50,20 +49,19 @@ class Reporter:
         """Opens the files of a run.
 
         Args:
-            workdir: folder of the run; made where absent.
-            total_steps: number of training steps at which the run ends.
-            resumed_step: number of steps already done, from the checkpoint. What an
-                interrupted run reported after that step is dropped from the metrics
-                file, as it comes again, and so does the final evaluation; at 0 the
-                file starts anew.
-            terminal: where the progress bar goes; standard error by default. There is
-                a bar only where this is a terminal.
+            workdir: folder of the run; made if absent.
+            total_steps: number of training steps of the run.
+            resumed_step: number of steps in the checkpoint. Later lines of the metrics
+                file, and its final evaluation, are removed, because they will be written
+                again; at 0 the file starts empty.
+            terminal: stream of the progress bar, if it is a terminal; standard error by
+                default.
         """
         self._workdir = pathlib.Path(workdir)
         self._workdir.mkdir(parents=True, exist_ok=True)
         self._total_steps = total_steps
         self._step = resumed_step
-        # Set at the first step that ends, so that compilation is not in the estimate.
+        # Set after the first step, so that compilation does not enter the estimate.
         self._started: tuple[int, float] | None = None
         stream: TextIO = terminal or sys.stderr
         self._progress_bar: tqdm.tqdm | None = None
@@ -87,7 +85,7 @@ class Reporter:
         self.close()
 
     def advance(self, step: int) -> None:
-        """Says that `step` training steps are done (or under way on the device)."""
+        """Reports that `step` training steps have been dispatched."""
         self._step = step
         if self._started is None:
             self._started = (step, time.monotonic())
@@ -97,7 +95,7 @@ class Reporter:
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
         """Records metrics: flat names to numbers or arrays of one element.
 
-        What is not finite becomes null in the metrics file, as JSON has no word for it.
+        Values that are not finite become null in the metrics file.
 
         Raises:
             ValueError: a metric is called `step` or `time`.
@@ -110,7 +108,7 @@ class Reporter:
             )
         line: dict[str, Any] = {"step": int(step), "time": round(time.time(), 3)}
         line |= {k: v if math.isfinite(v) else None for k, v in values.items()}
-        # Flushed at once: a run that is killed leaves whole lines.
+        # Flushed, so that a killed run leaves complete lines.
         self._metrics_file.write(json.dumps(line) + "\n")
         self._metrics_file.flush()
         if self._progress_bar is None:
@@ -124,7 +122,7 @@ class Reporter:
             self._summary_writer.write_scalars(step, values)
 
     def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
-        """Adds images, uint8 `[h w 3]`, to TensorBoard; elsewhere they go nowhere.
+        """Adds images, uint8 `[h w 3]`, to TensorBoard, if it is used.
 
         Raises:
             ValueError: an image has another shape or type.
@@ -153,7 +151,7 @@ class Reporter:
             self._progress_bar.write(f"\n{text}\n", file=sys.stdout)
 
     def close(self) -> None:
-        """Writes out and closes everything; may be called more than once."""
+        """Flushes and closes everything; may be called more than once."""
         self._metrics_file.close()
         if self._progress_bar is not None:
             self._progress_bar.close()
@@ -178,7 +176,7 @@ class Reporter:
 
 
 class SilentReporter:
-    """The methods of `Reporter`, doing nothing: for every process but the first."""
+    """The methods of `Reporter`, doing nothing, for all processes except the first."""
 
     def __enter__(self) -> Self:
         return self
@@ -190,7 +188,7 @@ class SilentReporter:
         """Does nothing."""
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
-        """Does nothing; does not wait for the values either."""
+        """Does nothing, and does not wait for the values."""
 
     def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
         """Does nothing."""
@@ -216,9 +214,9 @@ def format_table(title: str, rows: Sequence[Sequence[Any]]) -> str:
 
     Args:
         title: line above it.
-        rows: equally long; the first holds the column names. A cell is text, a number
-            or array of one element, or None where it stays empty. The first column is
-            aligned on the left and the others, of numbers, on the right.
+        rows: of equal length, starting with the column names. A cell is text, a number,
+            an array of one element, or None if empty. The first column is left-aligned
+            and the others are right-aligned.
     """
     columns = []
     for index, cells in enumerate(zip(*rows, strict=True)):

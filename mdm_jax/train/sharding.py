@@ -1,8 +1,8 @@
 """Data parallelism: batches are split over all devices, everything else is copied.
 
-One mesh with one axis. `jax.jit` sees arrays laid out by these shardings and inserts
-the gradient's all-reduce by itself, so that one device, eight, and many hosts run the
-same code; no array ever has a device axis.
+There is one mesh with one axis. `jax.jit` inserts the all-reduce of the gradient because
+of the shardings of its arguments, so that one device, eight, and many hosts run the same
+code, and no array has a device axis.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AXIS = "data"
 def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """Returns the mesh over the given devices, or over all of them."""
     devices = devices or jax.devices()
-    # Auto: under the Explicit axes that make_mesh defaults to, gathers raise.
+    # Auto, because gathers raise with the default, Explicit.
     return jax.make_mesh(
         (len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices
     )
@@ -37,7 +37,7 @@ def by_clip(mesh: Mesh) -> NamedSharding:
 
 
 def split_or_copied(mesh: Mesh, batch_size: int) -> NamedSharding:
-    """Returns `by_clip` where so many clips can be split evenly, else `replicated`."""
+    """Returns `by_clip` if the clips can be split evenly, else `replicated`."""
     return replicated(mesh) if batch_size % mesh.size else by_clip(mesh)
 
 

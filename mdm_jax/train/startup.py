@@ -1,4 +1,4 @@
-"""What every command does before JAX starts its devices."""
+"""Setup of every command before JAX starts its devices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from absl import logging
 
 
 def configure_jax(cpu_devices: int, compilation_cache: str):
-    """Sets what must be set before JAX starts its devices.
+    """Configures JAX; must be called before it starts its devices.
 
     Args:
         cpu_devices: XLA devices a CPU is split into; no effect on accelerators.

@@ -1,4 +1,4 @@
-"""What training carries from step to step, and how it begins."""
+"""The state that training carries from step to step, and its initial value."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import optax
 from mdm_jax.methods.base import Method, Variables
 from mdm_jax.structs import Batch
 
-# Streams of `random_key`: what each random number is for.
+# Streams of `random_key`, one per purpose.
 INIT_STREAM, NOISE_STREAM = 0, 1
 
 
 @flax.struct.dataclass
 class TrainState:
-    """Parameters, the other collections, the optimiser's memory and the step.
+    """Parameters, other collections, optimiser state and the step.
 
-    There is no random key in it: keys are derived from the seed and the step.
+    It has no random key: keys are derived from the seed and the step.
     """
 
     step: jax.Array
@@ -44,13 +44,13 @@ def create(
     """Returns the state at step 0; call it inside jit, initialisers are slow eagerly.
 
     Args:
-        method: whose variables are made.
-        optimizer: whose memory is made.
+        method: to train.
+        optimizer: of the parameters.
         batch: any batch of the right shapes.
         seed: of the initial parameters.
     """
-    # The generator `rbg` is one operation; the default one, unrolled for every
-    # parameter, takes XLA longer to compile than the training step.
+    # `rbg` is one operation. The default generator, unrolled for every parameter, takes
+    # longer to compile than the training step.
     key = jax.random.key(seed, impl="rbg")
     variables = dict(method.init(jax.random.fold_in(key, INIT_STREAM), batch))
     params = variables.pop("params")

@@ -1,7 +1,7 @@
 """One training step: a pure function of state, running metrics and a batch.
 
-It is not jitted here; the loop jits it with shardings and donated buffers. Where one
-batch is split over several devices, XLA sums the gradients.
+The loop jits it, with shardings and donated buffers. XLA sums the gradients of a batch
+that is split over several devices.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class StepMetrics:
     Attributes:
         means: name to running mean.
         failed_step: the step at which a loss or gradient was not finite, or -1. From
-            then on the state is left as it was before that step.
+            then on the state stays as it was before that step.
     """
 
     means: dict[str, clu_metrics.Average]
@@ -40,7 +40,7 @@ TrainStep = Callable[[TrainState, StepMetrics, Arrays], tuple[TrainState, StepMe
 
 
 def empty_metrics(names: list[str]) -> StepMetrics:
-    """Returns metrics to which nothing has been added."""
+    """Returns metrics without any values."""
     return StepMetrics(
         means={name: clu_metrics.Average.empty() for name in names},
         failed_step=jnp.full((), -1, jnp.int32),
@@ -57,7 +57,7 @@ def compute(metrics: StepMetrics) -> dict[str, float]:
 def metric_names(
     loss_weights: Mapping[str, float], count_names: Sequence[str] = ()
 ) -> list[str]:
-    """Returns what a train step reports: the terms of weight 0 are left out."""
+    """Returns the names of the metrics of a train step; terms of weight 0 have none."""
     terms = [f"loss/{name}" for name, weight in loss_weights.items() if weight]
     return ["loss/total", "gradient_norm", *terms, *count_names]
 
@@ -73,12 +73,12 @@ def make_train_step(
     """Returns `step(state, metrics, arrays) -> (state, metrics)`.
 
     Args:
-        method: whose objective is minimised.
-        optimizer: turns the gradient into an update.
-        loss_weights: one for each loss term, exactly.
-        seed: of the noise; the key of a step depends on nothing else but the step.
-        accumulate_steps: the batch is worked through in so many equal parts, which
-            divides the memory of the activations by that number.
+        method: its objective is minimised.
+        optimizer: maps gradients to updates.
+        loss_weights: exactly one for each loss term.
+        seed: of the noise; keys depend on it and on the step only.
+        accumulate_steps: number of equal parts in which the batch is processed, which
+            divides the memory of the activations.
     """
     weights = dict(loss_weights)
 
@@ -103,7 +103,7 @@ def make_train_step(
 
     def accumulated(params, model_state, arrays, step, key):
         def split(x: jax.Array) -> jax.Array:
-            # Parts are strided, so that every device keeps its own clips.
+            # Strided parts, so that no clip moves to another device.
             parts = x.reshape(-1, accumulate_steps, *x.shape[1:])
             return jnp.moveaxis(parts, 1, 0)
 
@@ -145,8 +145,8 @@ def make_train_step(
         finite = jnp.isfinite(reported["loss/total"] + reported["gradient_norm"])
         running = metrics.failed_step < 0
         failed_step = jnp.where(running & ~finite, state.step, metrics.failed_step)
-        # Looking at the loss on the host would stall the device at every step; so a
-        # step that fails is undone here and reported with the next log line.
+        # Reading the loss on the host would stall the device at every step. So a failed
+        # step is undone here and reported with the next log line.
         new_state = _where(failed_step < 0, new_state, state)
         means = {
             name: _where(
