@@ -1,15 +1,16 @@
-"""Weights of other frameworks as our variables, and back.
+"""Conversion of PyTorch weights to our variables, and back.
 
-Two layouts are known: torchvision's ResNet (He et al. 2016; ImageNet classification),
-and monodepth2's depth net on it (Godard et al. 2019; the released code of Lee et al. has
-it too), whose decoder is that of `DisparityNet`. Arrays are named as there,
+Two layouts are supported: torchvision's ResNet (He et al. 2016; ImageNet classification),
+and monodepth2's depth net on it (Godard et al. 2019; also in the released code of Lee et
+al.), whose decoder is that of `DisparityNet`. Their arrays have names such as
 `encoder.conv1.weight` and `decoder.0.conv.conv.weight`, and kernels `[out in h w]`; our
-variables by their paths, `params/encoder/stem_conv/kernel`, and kernels `[h w in out]`.
+variables have paths such as `params/encoder/stem_conv/kernel`, and kernels
+`[h w in out]`.
 
-With norm "batch" everything has a place. With norm "layer", scales and offsets of the
-norms are taken over, but their statistics are not: a layer norm measures its own. The
-batch norm of a shortcut, where layer-norm networks have none, becomes part of the
-shortcut's kernel and of the offset that its result is added to.
+With norm "batch" all arrays are used. With norm "layer", scales and offsets of the norms
+are used, but not their statistics, which a layer norm computes itself. The batch norm of
+a shortcut, which layer-norm networks do not have, is folded into the shortcut's kernel
+and the offset that its result is added to.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from mdm_jax.networks import weight_files
 
 Arrays = dict[str, np.ndarray]
 
-# Not in our networks: classifier, counters, disparity at coarser scales.
+# Not in our networks: the classifier, counters, and disparity at coarser scales.
 _WITHOUT_PLACE = re.compile(
     r"encoder\.fc\.|.*\.num_batches_tracked$|decoder\.1[123]\.conv\."
 )
@@ -40,18 +41,18 @@ _LEAVES = {
     "mean": "running_mean",
     "var": "running_var",
 }
-# So many differences of a kind are named; more would hide what they have in common.
+# Number of differences of a kind that an error lists.
 _MAX_NAMED = 5
 
 
 def read(path: str | os.PathLike[str]) -> Arrays:
     """Returns the arrays of a file, or of a folder with encoder.pth and depth.pth.
 
-    Names are those of the module's docstring, or the paths of our own variables,
-    `params/...`, where the file is our own export.
+    Names are those of the module's docstring or, in our own exports, the paths of our
+    variables, `params/...`.
 
     Raises:
-        ValueError: it is no such file, or damaged.
+        ValueError: the file has another format or is damaged.
         OSError: it cannot be read.
     """
     place = pathlib.Path(path)
@@ -69,12 +70,12 @@ def read(path: str | os.PathLike[str]) -> Arrays:
 
 
 def is_ours(arrays: Mapping[str, np.ndarray]) -> bool:
-    """Returns whether the arrays are named as our variables."""
+    """Returns whether the arrays are an export of our variables."""
     return any(name.startswith("params/") for name in arrays)
 
 
 def has_decoder(arrays: Mapping[str, np.ndarray]) -> bool:
-    """Returns whether there is a decoder of disparity among the arrays."""
+    """Returns whether the arrays have a disparity decoder."""
     return any(name.startswith("decoder.") for name in arrays)
 
 
@@ -105,17 +106,17 @@ def import_encoder(
 ) -> dict[str, Any]:
     """Returns the variables of a network with its ResNet, named `encoder`, filled.
 
-    An encoder that sees two stacked frames begins with the sum of what it finds in each;
-    that is halved, so that its features are as large as those of one.
+    The first kernel of an encoder of two stacked frames is repeated and halved, so that
+    its features are as large as those of one frame.
 
     Args:
-        variables: of the network, or their shapes: `params`, and `batch_stats` where it
-            has batch norms.
-        arrays: named as `read` does; a decoder among them is left aside.
+        variables: of the network, or their shapes: `params`, and `batch_stats` with
+            batch norms.
+        arrays: of `read`; a decoder is ignored.
 
     Raises:
-        ValueError: an array is missing, has no place or another shape; nothing is
-            filled, and the message lists them.
+        ValueError: an array is missing, unknown or of another shape; the message lists
+            them.
     """
     own = flatten(variables)
     paths = [path for path in own if path.split("/")[1] == "encoder"]
@@ -134,7 +135,7 @@ def import_disparity_net(
 
     Args:
         variables: see `import_encoder`.
-        arrays: named as `read` does.
+        arrays: of `read`.
 
     Raises:
         ValueError: see `import_encoder`.
@@ -146,7 +147,7 @@ def import_disparity_net(
 def import_own(
     variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    """Returns all variables of a method, from those of our own export.
+    """Returns all variables of a method, from our own export.
 
     Raises:
         ValueError: see `import_encoder`.
@@ -157,7 +158,7 @@ def import_own(
 
 
 def export_own(variables: Mapping[str, Any]) -> Arrays:
-    """Returns a method's variables by their paths, for `import_own`."""
+    """Returns a method's variables by path, for `import_own`."""
     own = flatten(variables)
     return {path: np.asarray(leaf, order="C") for path, leaf in own.items()}
 
@@ -165,15 +166,15 @@ def export_own(variables: Mapping[str, Any]) -> Arrays:
 def export_network(variables: Mapping[str, Any], *, decoder: bool) -> Arrays:
     """Returns the arrays of a network with batch norms in the layouts of PyTorch.
 
-    The encoder's are those of torchvision's ResNet but its classifier, the decoder's
-    those of monodepth2 at its finest scale.
+    The encoder is torchvision's ResNet without classifier, the decoder monodepth2's at
+    its finest scale.
 
     Args:
         variables: of any network whose `encoder` is a ResNet.
-        decoder: whether it is a `DisparityNet`, and its decoder is wanted too.
+        decoder: whether to export the decoder too, of a `DisparityNet`.
 
     Raises:
-        ValueError: its encoder is no ResNet, or has layer norms.
+        ValueError: the encoder is not a ResNet, or has layer norms.
     """
     own = flatten(variables)
     if "params/encoder/stem_conv/kernel" not in own:
@@ -183,8 +184,8 @@ def export_network(variables: Mapping[str, Any], *, decoder: bool) -> Arrays:
         )
     if not any(path.startswith("batch_stats/encoder/") for path in own):
         raise ValueError(
-            "an encoder with layer norms has no equal among torchvision's, which have "
-            "batch norms: this layout is for runs with config.networks.norm=batch"
+            "torchvision's ResNets have batch norms, and this encoder has layer norms: "
+            "this layout is for runs with config.networks.norm=batch"
         )
     arrays = {}
     for path, leaf in own.items():
@@ -201,7 +202,7 @@ def export_network(variables: Mapping[str, Any], *, decoder: bool) -> Arrays:
 
 
 def _name(path: str) -> str:
-    """Returns the name that one of our variables has in the other layouts."""
+    """Returns the PyTorch name of one of our variables."""
     _, part, *modules, leaf = path.split("/")
     if part == "encoder":
         names = [_encoder_module(module) for module in modules]
@@ -228,7 +229,7 @@ def _encoder_module(module: str) -> str:
 
 
 def _without_statistics(arrays: Arrays) -> Arrays:
-    """Returns the arrays with shortcuts' norms folded, and no norm's statistics."""
+    """Returns the arrays with folded shortcut norms and without statistics."""
     arrays = dict(arrays)
     suffix = ".downsample.1.weight"
     for name in [name for name in arrays if name.endswith(suffix)]:
@@ -271,10 +272,10 @@ def _filled(own: dict[str, Any], paths: Iterable[str], arrays: Arrays) -> dict:
 def check_shapes(
     wanted: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Checks that arrays have exactly the names and shapes wanted.
+    """Checks that arrays have exactly the expected names and shapes.
 
     Raises:
-        ValueError: they do not; the message lists the differences.
+        ValueError: they differ; the message lists the differences.
     """
     differing = [
         f"{name} is {list(arrays[name].shape)} and should be {list(wanted[name])}"

@@ -1,8 +1,8 @@
-"""Arrays by name from files of other frameworks, without these and without their risk.
+"""Arrays by name from the weight files of other frameworks, which are not needed.
 
-Safetensors files hold nothing but arrays. A file of PyTorch, in either of its formats,
-is a pickle, which could run any code when read; here it can name only what tensors are
-made of, and anything else is refused. PyTorch need not be installed.
+Safetensors files contain arrays only. PyTorch files, in both of their formats, are
+pickles, which could run any code when read; this reader accepts only the parts of tensors
+and refuses everything else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import safetensors.numpy
 
 Arrays = dict[str, np.ndarray]
 
-# What files of PyTorch up to version 1.5 begin with, each a pickle of its own.
+# The first pickles of files of PyTorch up to version 1.5.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _STORAGES = {
@@ -44,11 +44,11 @@ _STORAGES = {
 def read(path: str | os.PathLike[str]) -> Arrays:
     """Returns the arrays of a `.safetensors`, `.pth`, `.pt` or `.tar` file.
 
-    Entries that are no arrays (an epoch, an image's height) are left out; the arrays may
-    be under `state_dict`, as in a training checkpoint.
+    Entries other than arrays (an epoch, an image's height) are ignored; the arrays may be
+    under `state_dict`, as in a training checkpoint.
 
     Raises:
-        ValueError: it is no such file, it is damaged, or it holds other objects.
+        ValueError: the file has another format, is damaged, or contains other objects.
         OSError: it cannot be read.
     """
     path = pathlib.Path(path)
@@ -56,36 +56,36 @@ def read(path: str | os.PathLike[str]) -> Arrays:
         if path.suffix == ".safetensors":
             return safetensors.numpy.load_file(path)
         if zipfile.is_zipfile(path):
-            found = _read_zip(path)
+            content = _read_zip(path)
         else:
             with path.open("rb") as file:
-                found = _read_legacy(file)
+                content = _read_legacy(file)
     except OSError:
         raise
     except Exception as error:  # pickles and archives fail in many ways
         raise ValueError(
-            f"{path} cannot be read as weights ({error}): expected a state dict that "
-            "PyTorch saved, of tensors alone, or a .safetensors file"
+            f"{path} cannot be read as weights ({error}): expected a state dict of "
+            "tensors saved by PyTorch, or a .safetensors file"
         ) from error
-    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
-        found = found["state_dict"]
-    if not isinstance(found, dict):
-        raise ValueError(  # noqa: TRY004 (what a file holds, not an argument)
-            f"{path} holds a {type(found).__name__}, expected a state dict: arrays by "
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict):
+        raise ValueError(  # noqa: TRY004 (the content of a file, not an argument)
+            f"{path} holds a {type(content).__name__}, expected a state dict: arrays by "
             "name"
         )
     arrays = {
         str(name): value
-        for name, value in found.items()
+        for name, value in content.items()
         if isinstance(value, np.ndarray)
     }
     if not arrays:
-        raise ValueError(f"{path} holds no tensors, only {sorted(map(str, found))}")
+        raise ValueError(f"{path} holds no tensors, only {sorted(map(str, content))}")
     return arrays
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads a pickle that may name nothing but the parts of tensors."""
+    """Reads pickles that refer only to parts of tensors."""
 
     def __init__(self, file: BinaryIO, storage: Callable[[Any], Any]):
         super().__init__(file)

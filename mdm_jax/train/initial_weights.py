@@ -1,8 +1,8 @@
-"""The weights that a run begins with, where these are not random.
+"""Initial weights from a file, instead of random ones.
 
-`config.networks.init` names a file or folder. What it holds is taken over as a whole or
-not at all, at step 0 alone: a run that is resumed has its own weights. What was taken,
-and from which files, is kept in the run's folder as `initial_weights.json`.
+`config.networks.init` names a file or folder. Its weights are used completely or not at
+all, and only at step 0. The run's folder records the files, and what was taken from them,
+in `initial_weights.json`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _PAIR_NETWORKS = ("ego_net", "object_net")
 
 
 def check(config: ml_collections.ConfigDict, variables: Variables):
-    """Checks that the weights named by the config fit.
+    """Checks that the weights named by the config fit the networks.
 
     Args:
         config: of the run.
