@@ -606,7 +606,7 @@ def test_forward_warping_lowers_for_cpus_gpus_and_tpus(mode):
         ),
         ({"target_from_source": _still()}, "one rigid motion.*warp each rigid part"),
         ({"alpha": 0}, "alpha expects an integer of at least 1, got 0"),
-        ({"alpha": 1.5}, "alpha expects a whole number"),
+        ({"alpha": 1.5}, "alpha expects an integer"),
         ({"mode": "hard"}, "mode expects 'nearest' or 'soft', got 'hard'"),
     ],
 )

@@ -1,6 +1,7 @@
 """The training step: the same on any number of devices, and safe when it fails."""
 
 import functools
+import types
 
 import flax.linen as nn
 import jax
@@ -98,7 +99,13 @@ def _normed_method(config):
 
 
 def test_batch_norm_measures_the_whole_batch_on_all_devices(tiny_config, monkeypatch):
-    monkeypatch.setitem(methods.METHODS, "normed", _normed_method)
+    monkeypatch.setitem(
+        methods.METHODS,
+        "normed",
+        types.SimpleNamespace(
+            create=_normed_method, config_group=None, LOSS_WEIGHTS={}
+        ),
+    )
     tiny_config.method = "normed"
     # Clips so different that what a device sees of them is no measure of all.
     arrays = _arrays()
