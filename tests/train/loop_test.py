@@ -233,7 +233,7 @@ def test_a_loss_that_is_not_finite_can_be_resumed_from_with_another_rate(
 def test_a_loss_that_is_not_finite_is_found_in_time(toy_run, tmp_path, monkeypatch):
     _break_batch(monkeypatch, 0)
     monkeypatch.setattr(loop.failure, "CHECK_EVERY", 2)
-    monkeypatch.setattr(loop.evaluator.Evaluator, "__call__", None)
+    monkeypatch.setattr(loop.evaluator_lib.Evaluator, "__call__", None)
     steps = []
     monkeypatch.setattr(
         reporting.Reporter, "advance", lambda self, step: steps.append(step)
