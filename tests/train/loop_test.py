@@ -168,7 +168,7 @@ def test_processes_check_a_workdir_without_meeting(tiny_config, tmp_path, monkey
         checkpoint.prepare_workdir(tmp_path, tiny_config)
     probe, config, other_probe = written
     assert (probe, other_probe) == (".write_probe_0", ".write_probe_3")
-    assert "config.json" in config
+    assert config.startswith(".config-") and config.endswith(".json")
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
@@ -222,8 +222,8 @@ def test_a_loss_that_is_not_finite_can_be_resumed_from_with_another_rate(
     final = toy_run(tmp_path, **changes)
     assert np.isfinite(final["train_drive/depth/abs_rel"])
     assert [w for w in warnings if w.startswith("Resuming")] == [
-        "Resuming with a change: config.optimizer.learning_rate: 0.001 there, 0.0001 now",
         "Resuming with a change: config.optimizer.clip_norm: 10.0 there, 0.0 now",
+        "Resuming with a change: config.optimizer.learning_rate: 0.001 there, 0.0001 now",
     ]
     # The first is the example for shapes; then come the broken batch and the next.
     assert len(seen) == 3
