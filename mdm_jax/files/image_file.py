@@ -85,8 +85,8 @@ def _decode(
     if size is not None and (height, width) != tuple(size):
         raise DataError(
             source,
-            f"expected an image of {size[1]} x {size[0]} pixels, got {width} x"
-            f" {height} (width x height); was it resized, or is it of another camera?",
+            f"expected an image of {size[0]}x{size[1]} pixels (height x width), got"
+            f" {height}x{width}; was it resized, or is it from another camera?",
         )
     if content.startswith(_PNG):
         _check_png(content, source)
@@ -117,7 +117,7 @@ def _header_size(content: bytes, source: Any) -> tuple[int, int]:
             f" {content[:8].hex(' ')}; {file_content.REPLACE}",
         )
     if not (0 < width and 0 < height and width * height <= _MAX_PIXELS):
-        raise DataError(source, f"its header claims {width} x {height} pixels")
+        raise DataError(source, f"its header claims {height}x{width} pixels")
     return height, width
 
 

@@ -37,7 +37,7 @@ def read(path: pathlib.Path, *, size: tuple[int, int]) -> np.ndarray:
     if flow.shape != (*size, 2):
         raise DataError(
             path,
-            f"expected flow of {size[1]} x {size[0]} pixels (width x height) like the"
+            f"expected flow of {size[0]}x{size[1]} pixels (height x width) like the"
             f" frames, got {list(flow.shape)}; was it computed on resized frames?",
         )
     known = np.all(np.abs(flow) < _UNKNOWN, axis=-1, keepdims=True)
@@ -54,8 +54,8 @@ def _read_flo(path: pathlib.Path) -> np.ndarray:
     if len(content) != _HEADER + 8 * width * height or min(width, height) < 1:
         raise DataError(
             path,
-            f"its header tells {width} x {height} pixels (width x height), which does"
-            f" not go with {len(content)} bytes; is it cut off?",
+            f"its header announces {height}x{width} pixels (height x width), which does"
+            f" not agree with {len(content)} bytes; is it cut off?",
         )
     return np.frombuffer(content[_HEADER:], "<f4").reshape(height, width, 2)
 

@@ -157,13 +157,13 @@ def validate(
         fits &= _FOCAL_PER_WIDTH[0] <= fx / width <= _FOCAL_PER_WIDTH[1]
         if not fits and max(cx, cy) <= 1:
             raise ValueError(
-                f"intrinsics expect pixels, {got} for a {width}x{height} image: did "
+                f"intrinsics expect pixels, {got} for a {height}x{width} image: did "
                 "you pass normalised K? Multiply its first row by the width and its "
                 "second by the height"
             )
         if not fits:
             raise ValueError(
-                f"intrinsics expect pixels of a {width}x{height} image, {got}: were "
+                f"intrinsics expect pixels of a {height}x{width} image, {got}: were "
                 "they measured at another resolution? Convert them with "
                 "geometry.intrinsics.resize or crop"
             )

@@ -44,8 +44,8 @@ class View:
         fits = 0 <= self.y0 < self.y0 + height <= rows
         if not (fits and 0 <= self.x0 < self.x0 + width <= columns):
             raise ValueError(
-                f"a window of {width} x {height} pixels at ({self.x0}, {self.y0}) does"
-                f" not fit in an image of {columns} x {rows} (width x height)"
+                f"a window of {height}x{width} pixels (height x width) at (x, y) ="
+                f" ({self.x0}, {self.y0}) does not fit in an image of {rows}x{columns}"
             )
         if len(self.size) != 2 or min(self.size) < 1:
             raise ValueError(

@@ -73,8 +73,8 @@ def _check_shard(
             if not valid:
                 raise DataError(
                     path,
-                    f"{feature} of record {number} does not have {size[1]} x {size[0]}"
-                    " (width x height) valid pixels",
+                    f"{feature} of record {number} does not have {size[0]}x{size[1]}"
+                    " (height x width) valid pixels",
                 )
 
 

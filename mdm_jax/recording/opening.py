@@ -76,10 +76,10 @@ def open_video(
         view = view_lib.centred(source.size, (height, width), crop or source.crop)
         if min(view.box) < own_video.MIN_SIDE:
             raise ValueError(
-                f"of {source.size[1]} x {source.size[0]} pixels, dataset.crop"
-                f" {tuple(crop)} and the shape of dataset.size {tuple(size)} leave"
-                f" {view.box[1]} x {view.box[0]} (width x height); sides of at least"
-                f" {own_video.MIN_SIDE} are needed"
+                f"dataset.crop {tuple(crop)} and the aspect ratio of dataset.size"
+                f" {height}x{width} leave {view.box[0]}x{view.box[1]} of"
+                f" {source.size[0]}x{source.size[1]} pixels (height x width); each side"
+                f" needs at least {own_video.MIN_SIDE}"
             )
     if masks is not None:
         masks = dataclasses.replace(masks, alone=len(sources) == 1)

@@ -1,10 +1,10 @@
 """Video on disk, opened by the name of its format: own video and raw data sets.
 
 A reader of a raw data set is a function `open_sources(root, *, problems, ...)` that
-returns the sources (`source.Source`) below a folder without decoding anything;
-`recording.opening` turns sources into what training reads. Adding one takes a file here
-and a line in `READERS`. Whatever is wrong with the files is a `DataError`, which stops
-or is skipped and counted (`errors.Problems`).
+returns the sources (`source.Source`) below a folder without decoding them;
+`recording.opening` turns sources into recordings for training. A new reader needs one
+file here and one line in `READERS`. Problems with files are `DataError`s, which either
+stop the program or are counted and skipped (`errors.Problems`).
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ def open_sources(
     problems: Problems | None = None,
     **options: Any,
 ) -> list[Source]:
-    """Returns the sources at a path, in order of their names.
+    """Returns the sources at a path, sorted by name.
 
     Args:
         name: `video` for a user's own images and movies, or a key of `READERS`.
         path: a file or folder, see `own_video.open_sources` and the readers.
-        intrinsics: of a user's own frames, as `intrinsics_file` explains; raw data sets
-            come with theirs.
-        problems: what to do about broken files of a raw data set; None stops at the
-            first.
-        **options: of the reader.
+        intrinsics: of a user's own frames, see `intrinsics_file`; raw data sets
+            contain theirs.
+        problems: how to handle broken files of a raw data set; None stops at the first
+            one.
+        **options: options of the reader.
 
     Raises:
-        FileNotFoundError: no such path, or no intrinsics of own frames.
-        ValueError: there is no such reader, or own frames that cannot be used.
-        DataError: nothing to read there, or broken files.
+        FileNotFoundError: the path, or the intrinsics of own frames, do not exist.
+        ValueError: there is no such reader, or own frames cannot be used.
+        DataError: the path contains nothing to read, or broken files.
     """
     place = pathlib.Path(path).expanduser()
     if name == "video":

@@ -1,12 +1,12 @@
-"""Cityscapes sequences, in the folders that they unpack to.
+"""Cityscapes sequences, in their original folders.
 
     ROOT/leftImg8bit_sequence/train/aachen/aachen_000003_000015_leftImg8bit.png
     ROOT/camera/train/aachen/aachen_000003_000019_camera.json
     ROOT/disparity/train/aachen/aachen_000003_000019_disparity.png
 
-Snippets have 30 frames at 17 Hz. Camera and disparity are published for the one frame
-of a snippet that is annotated (and `disparity_sequence` for all): depth is
-`baseline * fx / d` with `d = (value - 1) / 256`, value 0 for unknown.
+Snippets have 30 frames at 17 Hz. Camera and disparity are published for the annotated
+frame of a snippet (`disparity_sequence` for all frames). Depth is `baseline * fx / d`
+with `d = (value - 1) / 256`; value 0 is unknown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mdm_jax.sources import source as source_lib
 from mdm_jax.sources.source import Source
 
 FRAME_RATE = 17.0  # Hz
-# The lowest quarter shows the car's bonnet and its star.
+# The lowest quarter shows the bonnet of the car.
 BONNET_CROP = (0.0, 0.25, 0.0, 0.0)
 _FRAME = re.compile(r"(.+_\d{6})_(\d{6})_leftImg8bit\.(?:png|jpg)")
 _CAMERA = re.compile(r"(.+_\d{6})_(\d{6})_camera\.json")
@@ -36,10 +36,10 @@ class CityscapesDrive(Source):
     """A snippet.
 
     Attributes:
-        root: of the data set.
+        root: folder of the data set.
         split: `train`, `val` or `test`.
         snippet: city and sequence number, as in the file names.
-        baseline: of the stereo camera, in metres; None where it is not told.
+        baseline: of the stereo camera, in metres; None if unknown.
     """
 
     intrinsics: np.ndarray
@@ -54,7 +54,7 @@ class CityscapesDrive(Source):
         ):
             return None
         path = self._disparity(self.numbers[index])
-        if not file_content.exists(path):  # Only annotated frames have one, usually.
+        if not file_content.exists(path):  # Usually only annotated frames have one.
             return np.zeros((0, 3), np.float32)
         values = image_file.read_labels(path, size=self.size)
         if values.dtype != np.uint16 or values.ndim != 2:
@@ -63,7 +63,7 @@ class CityscapesDrive(Source):
                 f"expected a grey image of 16 bits, got {values.dtype} of shape"
                 f" {list(values.shape)}",
             )
-        rows, columns = np.nonzero(values > 1)  # 1 is disparity 0: infinitely far
+        rows, columns = np.nonzero(values > 1)  # 1 is disparity 0, infinitely far.
         disparity = (values[rows, columns].astype(np.float64) - 1) / 256
         depth = self.baseline * self.intrinsics[0, 0] / disparity
         return np.column_stack([columns, rows, depth]).astype(np.float32)
@@ -91,13 +91,13 @@ def open_sources(
     """Returns the snippets below a folder, by split, city and number.
 
     Args:
-        root: holds `leftImg8bit_sequence` and `camera`.
-        problems: what to do about broken files.
+        root: contains `leftImg8bit_sequence` and `camera`.
+        problems: how to handle broken files.
         split: `train`, `val` or `test`, the folders of the official split; empty for
             all.
 
     Raises:
-        DataError: a snippet has no camera file, or a damaged one.
+        DataError: the camera file of a snippet is missing or damaged.
     """
     found: list[Source] = []
     images = root / "leftImg8bit_sequence"
@@ -152,7 +152,7 @@ def _open_snippet(
             root / "camera" / split / city,
             f"expected a file {snippet}_*_camera.json; unpack camera_trainvaltest.zip",
         )
-    # Some cities number on over many snippets: take the camera of this one.
+    # In some cities, frame numbers run over many snippets with their own cameras.
     nearest = min(cameras, key=lambda number: abs(number - numbers[len(numbers) // 2]))
     path = cameras[nearest]
     record = file_content.read_json(path)

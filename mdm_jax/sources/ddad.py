@@ -7,7 +7,7 @@
 
 A *datum* is one measurement of one sensor, with world_from_sensor at its time; a
 *sample* groups the data of one moment. Scans and images are taken at slightly different
-times and meet in the world.
+times and are related through their world poses.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class DdadSource(TimedScans):
 def open_sources(
     root: pathlib.Path, *, problems: Problems, camera: str = "CAMERA_01"
 ) -> list[Source]:
-    """Returns the scenes below a folder, by the names of their folders.
+    """Returns the scenes below a folder, sorted by the names of their folders.
 
     Args:
-        root: holds a folder per scene.
-        problems: what to do about broken files.
+        root: contains a folder for each scene.
+        problems: how to handle broken files.
         camera: name of the camera; `CAMERA_01` looks ahead.
 
     Raises:
@@ -79,7 +79,7 @@ def _open_scene(path: pathlib.Path, camera: str) -> Source:
             ]
         except (KeyError, TypeError) as error:
             raise DataError(
-                path, f"a sample names a datum not there: {error}"
+                path, f"a sample refers to a missing datum: {error}"
             ) from error
         by_sensor = {file_content.field(m, ("id", "name"), path): m for m in members}
         if camera not in by_sensor:
@@ -90,7 +90,7 @@ def _open_scene(path: pathlib.Path, camera: str) -> Source:
     if not images or len(calibrations) != 1:
         raise DataError(
             path,
-            f"expected samples of {camera} with one calibration, found {len(images)}"
+            f"expected samples of {camera} with one calibration, got {len(images)}"
             f" with {len(calibrations)}",
         )
     keys = ("datum", "image")
@@ -170,7 +170,7 @@ def _intrinsics(scene: pathlib.Path, key: Any, camera: str) -> np.ndarray:
     record = file_content.read_json(path)
     names = _list(record, "names", path)
     if camera not in names:
-        raise DataError(path, f"expected the camera {camera}, found {names}")
+        raise DataError(path, f"expected the camera {camera}, got {names}")
     entry = file_content.field(record, ("intrinsics", names.index(camera)), path)
     fx, fy, cx, cy, skew = (
         float(

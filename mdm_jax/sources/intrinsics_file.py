@@ -1,4 +1,4 @@
-"""Camera intrinsics given by a user: as numbers, a file, a field of view, or not at all.
+"""Camera intrinsics specified by a user: numbers, a file, a field of view, or none.
 
 A specification is one string, so that it fits in a config field or a command line:
 
@@ -40,22 +40,22 @@ def resolve(
     candidates: Sequence[pathlib.Path] = (),
     source: str = "",
 ) -> np.ndarray | None:
-    """Returns the intrinsics that a specification means for frames of a size.
+    """Returns the intrinsics that a user specifies for frames of a size.
 
     Args:
         specification: see the table above.
         size: (height, width) of the original frames.
-        candidates: files to look for when the specification is empty, best first.
-        source: what the frames come from, for error messages.
+        candidates: files to look for if the specification is empty, in order.
+        source: file or folder of the frames, for error messages.
 
     Returns:
         float64 `[3 3]` in pixels of the original frames; None for `learned`.
 
     Raises:
-        FileNotFoundError: no file where one is named or, for an empty specification,
-            none of the candidates.
-        ValueError: not four or nine numbers, skewed, normalised, or not fitting the
-            image.
+        FileNotFoundError: the file does not exist or, for an empty specification, none
+            of the candidates exists.
+        ValueError: the numbers are not four or nine, are skewed or normalised, or do
+            not fit the image.
     """
     specification = specification.strip()
     if specification == "learned":
@@ -120,7 +120,7 @@ def _parse(text: str, origin: str) -> np.ndarray:
 
 
 def _numbers(text: str) -> list[float] | None:
-    """Returns the numbers of a text, or None where it holds anything else."""
+    """Returns the numbers of a text; None if it contains anything else."""
     try:
         return [float(token) for token in re.split(r"[\s,;]+", text) if token] or None
     except ValueError:

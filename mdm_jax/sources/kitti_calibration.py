@@ -1,7 +1,7 @@
-"""KITTI's calibration files: lines of `name: numbers`, and what cameras they describe.
+"""KITTI's calibration files: lines of `name: numbers`, and the cameras they describe.
 
-All rectified cameras look the same way; camera k stands beside camera 0, where its
-projection `P_k = K [I | t_k]` says: `x_k = x_0 + t_k`.
+All rectified cameras have the same orientation. The position of camera k follows from
+its projection `P_k = K [I | t_k]`: `x_k = x_0 + t_k`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Calibration:
         """Reads the file.
 
         Raises:
-            DataError: it is missing or not of this form.
+            DataError: the file is missing or has another format.
         """
         self.path = path
         self._entries: Mapping[str, str] = {
@@ -52,15 +52,15 @@ class Calibration:
         return name in self._entries
 
     def entry(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """Returns an entry as finite float64 of a shape.
+        """Returns an entry as finite float64 with a shape.
 
         Raises:
-            DataError: it is missing, of another length or not numbers.
+            DataError: the entry is missing, has another length or is not numeric.
         """
         if name not in self._entries:
             raise DataError(
                 self.path,
-                f"expected the entry {name!r}, found"
+                f"expected the entry {name!r}, got"
                 f" {', '.join(sorted(self._entries)) or 'none'}",
             )
         count = int(np.prod(shape))
@@ -70,7 +70,7 @@ class Calibration:
         return values.reshape(shape)
 
     def camera(self, name: str) -> Camera:
-        """Returns the camera whose projection matrix `[3 4]` an entry holds."""
+        """Returns the camera with the projection matrix `[3 4]` of an entry."""
         matrix = self.entry(name, (3, 4))
         intrinsics = matrix[:, :3]
         try:
@@ -82,15 +82,15 @@ class Calibration:
         return Camera(intrinsics, rigid.matrix(np.eye(3), shift))
 
     def rigid(self, rotation: str, translation: str = "") -> np.ndarray:
-        """Returns `[4 4]` of a rotation entry and, unless empty, a translation entry.
+        """Returns `[4 4]` from a rotation entry and, unless empty, a translation entry.
 
-        An entry of twelve numbers, rotation and translation in one, is read by `pose`.
+        For an entry with both (twelve numbers), see `pose`.
         """
         shift = self.entry(translation, (3,)) if translation else np.zeros(3)
         return self._checked(self.entry(rotation, (3, 3)), shift, rotation)
 
     def pose(self, name: str) -> np.ndarray:
-        """Returns `[4 4]` of an entry of twelve numbers, `[R | t]` row by row."""
+        """Returns `[4 4]` from an entry with twelve numbers, `[R | t]` row by row."""
         matrix = self.entry(name, (3, 4))
         return self._checked(matrix[:, :3], matrix[:, 3], name)
 

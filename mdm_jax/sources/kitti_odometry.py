@@ -1,4 +1,4 @@
-"""The KITTI odometry benchmark, in the folders that it unpacks to.
+"""The KITTI odometry benchmark, in its original folders.
 
     ROOT/sequences/00/{calib.txt,times.txt}
     ROOT/sequences/00/image_2/000000.png
@@ -25,7 +25,7 @@ from mdm_jax.sources import kitti_calibration
 from mdm_jax.sources import source as source_lib
 from mdm_jax.sources.source import Source
 
-_CAMERAS = (2, 0)  # the left ones, colour first
+_CAMERAS = (2, 0)  # The left cameras, colour first.
 _SEQUENCE = re.compile(r"\d\d")
 
 
@@ -37,7 +37,7 @@ class OdometryDrive(Source):
         folder: of the sequence.
         pose_file: may be missing.
         camera_from_rectified: `[4 4]`.
-        rectified_from_velo: `[4 4]`; None where the calibration does not tell.
+        rectified_from_velo: `[4 4]`; None if the calibration does not contain it.
     """
 
     intrinsics: np.ndarray
@@ -92,12 +92,12 @@ def open_sources(
 
     Args:
         root: holds `sequences` and, where known, `poses`.
-        problems: what to do about broken files.
-        camera: 0 and 1 are grey, 2 and 3 colour; None takes the left colour camera, or
-            the left grey one where there is no colour.
+        problems: how to handle broken files.
+        camera: 0 and 1 are grey, 2 and 3 colour; None for the left colour camera, or
+            the left grey camera if there is no colour.
 
     Raises:
-        DataError: no calibration, or a damaged one.
+        DataError: a calibration is missing or damaged.
     """
     found: list[Source] = []
     for folder in file_content.children(root / "sequences"):

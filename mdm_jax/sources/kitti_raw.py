@@ -1,4 +1,4 @@
-"""KITTI raw data, synchronised and rectified, in the folders that it unpacks to.
+"""KITTI raw data, synchronised and rectified, in its original folders.
 
     ROOT/2011_09_26/calib_{cam_to_cam,velo_to_cam,imu_to_velo}.txt
     ROOT/2011_09_26/2011_09_26_drive_0001_sync/image_02/data/0000000000.png
@@ -30,7 +30,7 @@ from mdm_jax.sources import source as source_lib
 from mdm_jax.sources.source import Source
 
 _EARTH_RADIUS = 6378137.0  # metres, WGS 84
-_MIN_DEPTH = 0.1  # metres; nearer points lie on the recording car
+_MIN_DEPTH = 0.1  # metres; nearer points are on the recording car
 _DATE = re.compile(r"\d{4}_\d{2}_\d{2}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,9})?")
 _DRIVE = re.compile(r"\d{4}_\d{2}_\d{2}_drive_\d{4}_sync")
@@ -44,7 +44,7 @@ class KittiDrive(Source):
         folder: of the drive, `..._sync`.
         camera: 2 for the left colour camera, 3 for the right one.
         camera_from_velo: `[4 4]`.
-        camera_from_imu: `[4 4]`; None where the calibration of the IMU is missing.
+        camera_from_imu: `[4 4]`; None if the calibration of the IMU is missing.
     """
 
     intrinsics: np.ndarray
@@ -63,11 +63,11 @@ class KittiDrive(Source):
     def devkit_depth(
         self, index: int, *, from_laser: bool = False
     ) -> np.ndarray | None:
-        """Returns the frame's depth map as the development kit lays it out.
+        """Returns the depth map of a frame as the development kit computes it.
 
-        Float32 `[h w]` in metres, 0 where unknown. The kit counts pixels from 1: a point
-        goes to `round(x) - 1, round(y) - 1`, one pixel up and left of its position in
-        `points`. The nearest of several points wins.
+        Float32 `[h w]` in metres, 0 where unknown. The kit counts pixels from 1: a
+        point is assigned to `round(x) - 1, round(y) - 1`, one pixel up and left of its
+        position in `points`. The nearest of several points wins.
 
         Args:
             index: of the frame.
@@ -98,10 +98,10 @@ class KittiDrive(Source):
         if not file_content.is_folder(path.parent):
             return None
         if not file_content.exists(path):
-            # The published scans have gaps: the laser paused for some frames.
+            # Some published scans are missing, because the laser paused.
             return np.zeros((0, 3))
         points = file_content.read_floats(path, 4)[:, :3].astype(np.float64)
-        # The kit drops what is behind the laser before it projects.
+        # The kit drops points behind the laser before the projection.
         return points[points[:, 0] >= 0]
 
     def world_from_camera(self) -> np.ndarray | None:
@@ -113,7 +113,7 @@ class KittiDrive(Source):
         if missing or self.camera_from_imu is None:
             if 0 < missing < len(paths):
                 logging.warning(
-                    "%s: %d of %d OXTS files are missing: no poses",
+                    "%s: %d of %d OXTS files are missing, so poses are unknown",
                     paths[0].parent,
                     missing,
                     len(paths),
@@ -133,7 +133,7 @@ class KittiDrive(Source):
             return None
         stamps = file_content.read_text(path).split()
         try:
-            # Pairs of date and time, to nanoseconds, which strptime does not know.
+            # Date and time with nanoseconds, which strptime does not support.
             times = np.array(
                 [
                     _stamp(stamps[2 * number], stamps[2 * number + 1])
@@ -157,12 +157,12 @@ def open_sources(
 
     Args:
         root: holds a folder per date.
-        problems: what to do about broken files.
-        cameras: 2 left, 3 right; a camera without a folder is passed over.
+        problems: how to handle broken files.
+        cameras: 2 left, 3 right; cameras without a folder are ignored.
 
     Raises:
-        DataError: a calibration file is missing or damaged, or the images do not have
-            the size that was calibrated.
+        DataError: a calibration file is missing or damaged, or the images have another
+            size than the calibration.
     """
     found: list[Source] = []
     for date in file_content.children(root):
@@ -181,8 +181,8 @@ def open_sources(
 def oxts_poses(packets: np.ndarray) -> np.ndarray:
     """Returns world_from_imu, float64 `[n 4 4]`, of OXTS packets `[n 30]`.
 
-    Positions by the Mercator projection, scaled for the latitude of the first packet;
-    the world's origin is the first position.
+    Positions follow from the Mercator projection, scaled for the latitude of the first
+    packet; the world's origin is the first position.
     """
     latitude, longitude, altitude, roll, pitch, yaw = packets[:, :6].T
     poses = np.tile(np.eye(4), (len(packets), 1, 1))
@@ -234,8 +234,8 @@ def _open_camera(folder: pathlib.Path, camera: int) -> list[Source]:
     if size != (height, width):
         raise DataError(
             next(iter(images.values())),
-            f"expected the {width:g} x {height:g} pixels of {cameras.path}, got"
-            f" {size[1]} x {size[0]}: give the original images, they are resized here",
+            f"expected {height:g}x{width:g} pixels (height x width) as in {cameras.path},"
+            f" got {size[0]}x{size[1]}: give the original images, which are resized here",
         )
     numbers = tuple(images)
     parts = source_lib.runs(numbers)

@@ -16,20 +16,20 @@ from absl import logging
 from mdm_jax.files.errors import DataError
 from mdm_jax.sources.source import Source
 
-# How many frames `Movie.image` remembers, for callers that look some frames ahead.
+# Number of frames that `Movie.image` caches, for callers that look ahead.
 _MEMORY = 8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Movie(Source):
-    """The frames of a movie, as many as its header announces.
+    """The frames of a movie; its length is the number that the header announces.
 
-    `images` yields what can be decoded, which may be fewer or more; `counted` has the
-    exact length.
+    `images` yields all frames that can be decoded, which may be fewer or more;
+    `counted` has the exact length.
     """
 
     def image(self, index: int) -> np.ndarray:
-        # Not a field: a decoder cannot be pickled. Made again in every process.
+        # Not a field, because it cannot be pickled: every process has its own decoder.
         decoder = vars(self).setdefault("_decoder", _Decoder(self.files[0]))
         image = decoder.image(index)
         if image is None:
@@ -73,9 +73,9 @@ class Movie(Source):
         if image.shape[:2] != self.size:
             raise DataError(
                 self.files[0],
-                f"all frames must have one size, but frame 0 is {self.size[1]} x"
-                f" {self.size[0]} and frame {index} is {image.shape[1]} x"
-                f" {image.shape[0]} (width x height)",
+                f"all frames must have one size, but frame 0 is {self.size[0]}x"
+                f"{self.size[1]} and frame {index} is {image.shape[0]}x"
+                f"{image.shape[1]} (height x width)",
             )
         return image
 
@@ -84,7 +84,7 @@ class Movie(Source):
 
 
 class _Decoder:
-    """Reads a movie forwards, and again from the start where a caller goes back."""
+    """Decodes a movie forwards, and restarts if a caller goes back."""
 
     def __init__(self, path: pathlib.Path):
         self._path = path
@@ -95,7 +95,7 @@ class _Decoder:
         )
 
     def image(self, index: int) -> np.ndarray | None:
-        """Returns a frame; None where it cannot be decoded."""
+        """Returns a frame; None if it cannot be decoded."""
         if index in self._recent:
             return self._recent[index]
         if index != self._next:
@@ -117,11 +117,11 @@ def open_movie(
 
     Args:
         path: the file.
-        name: of the source; that of the file by default.
-        intrinsics: float64 `[3 3]`; None where they have to be learned.
+        name: of the source; by default that of the file.
+        intrinsics: float64 `[3 3]`; None if they have to be learned.
 
     Raises:
-        ValueError: it cannot be decoded.
+        ValueError: the file cannot be decoded.
     """
     first = next(decoded(path), None)
     if first is None:
@@ -147,7 +147,7 @@ def open_movie(
 
 
 def count_frames(path: pathlib.Path) -> int:
-    """Returns how many frames of a movie can be read: its header may be wrong."""
+    """Returns the number of readable frames; the header may announce another."""
     capture = cv2.VideoCapture(str(path))
     try:
         return sum(1 for _ in iter(capture.grab, False))
@@ -156,17 +156,19 @@ def count_frames(path: pathlib.Path) -> int:
 
 
 def decoded(path: pathlib.Path, start: int = 0) -> Iterator[np.ndarray]:
-    """Yields uint8 RGB frames from an index on, until the movie ends or breaks."""
+    """Yields uint8 RGB frames from an index on, until the end or a decoding error."""
     capture = cv2.VideoCapture(str(path))
     try:
-        # Not by setting the position, which is inexact between key frames.
+        # Setting the position would be inexact between key frames.
         if not all(capture.grab() for _ in range(start)):
             return
         for index in itertools.count(start):
             try:
                 readable, frame = capture.read()
             except cv2.error as error:
-                logging.warning("%s breaks at frame %d: %s", path, index, error)
+                logging.warning(
+                    "%s cannot be decoded from frame %d on: %s", path, index, error
+                )
                 return
             if not readable:
                 return

@@ -1,13 +1,14 @@
-"""nuScenes, from its tables: front camera, top LiDAR, poses.
+"""nuScenes, read from its tables: front camera, top LiDAR, and poses.
 
     ROOT/v1.0-trainval/{scene,sample,sample_data,calibrated_sensor,sensor,ego_pose}.json
     ROOT/samples/CAM_FRONT/...jpg      keyframes, 2 Hz
-    ROOT/sweeps/CAM_FRONT/...jpg       what lies between, about 12 Hz in all
+    ROOT/sweeps/CAM_FRONT/...jpg       frames in between, about 12 Hz in total
     ROOT/samples/LIDAR_TOP/...pcd.bin  and sweeps/LIDAR_TOP, 20 Hz
 
-Frames: `ego` is the car, x forward, y left, z up; cameras have camera axes already. An
-`ego_pose` is world_from_ego at the time of one measurement, so camera and LiDAR meet in
-the world. Time steps are irregular.
+Frames: `ego` is the car, x forward, y left, z up; cameras have camera axes. An
+    `ego_pose`
+is world_from_ego at the time of one measurement, so that camera and LiDAR are related
+through the world. Time steps are irregular.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from mdm_jax.sources import timed_scans
 from mdm_jax.sources.source import Source
 from mdm_jax.sources.timed_scans import TimedScans
 
-# LiDAR turns at 20 Hz: some sweep is never further from an image than half a turn.
+# LiDAR rotates at 20 Hz, so the nearest sweep is at most half a turn from an image.
 _MAX_DELAY = 0.05  # seconds
 _TABLES = (
     "scene",
@@ -55,18 +56,18 @@ def open_sources(
 ) -> list[Source]:
     """Returns the scenes below a folder, by name.
 
-    The tables of the whole data set fill several gigabytes of memory while they are
-    read.
+    Reading the tables of the complete data set needs several gigabytes of memory.
 
     Args:
-        root: holds the tables' folder, `samples` and `sweeps`.
-        problems: what to do about broken files.
-        version: name of the tables' folder; empty where there is only one `v1.0-...`.
+        root: contains the folder of tables, `samples` and `sweeps`.
+        problems: how to handle broken files.
+        version: name of the folder of tables; empty if there is only one `v1.0-...`.
         camera: channel of the images.
-        keyframes_only: whether to take the annotated images (2 Hz) only.
+        keyframes_only: whether to use only the annotated images (2 Hz).
 
     Raises:
-        DataError: no tables or several; a table is damaged or refers to nothing.
+        DataError: there are no tables or several versions, or a table is damaged or
+            refers to missing rows.
     """
     tables = _Tables(_tables_folder(root, version))
     images: dict[str, list[Any]] = {}
@@ -99,7 +100,7 @@ def open_sources(
 
 
 class _Tables:
-    """Tables by name, their rows by token."""
+    """Rows of tables by the name of the table and their token."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
@@ -172,7 +173,8 @@ def _tables_folder(root: pathlib.Path, version: str) -> pathlib.Path:
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise DataError(
-            root, f"expected one folder of tables v1.0-..., found {names}; name one"
+            root,
+            f"expected one folder of tables v1.0-..., got {names}; give its name as version",
         )
     return found[0]
 
@@ -190,7 +192,7 @@ def _open_scene(
     for record in images:
         if tables.get(record, "calibrated_sensor_token") != sensor_token:
             raise DataError(
-                tables.folder, f"the camera of {name} changes its calibration"
+                tables.folder, f"the calibration of the camera of {name} changes"
             )
     times = np.array([tables.seconds(record) for record in images])
     nearest: list[Mapping[str, Any] | None] = [None] * len(images)

@@ -1,7 +1,6 @@
-"""A user's own frames: images, folders of images and movies become sources.
+"""Sources from a user's own frames: images, folders of images, and movies.
 
-Whatever can be known to be wrong without decoding everything is an error here, which
-names the file.
+Opening reports every problem that can be found without decoding all frames.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ class ImageFolder(Source):
         if image.shape[:2] != self.size:
             raise DataError(
                 self.files[index],
-                f"is {image.shape[1]} x {image.shape[0]} pixels (width x height), but"
-                f" {self.files[0]} is {self.size[1]} x {self.size[0]}: all frames of a"
+                f"is {image.shape[0]}x{image.shape[1]} pixels (height x width), but"
+                f" {self.files[0]} is {self.size[0]}x{self.size[1]}: all frames of a"
                 " folder must have one size",
             )
         return image
@@ -47,13 +46,13 @@ def open_sources(path: pathlib.Path, *, intrinsics: str = "") -> list[Source]:
         path: a movie, an image, a folder of images, a folder of movies, or a folder of
             such folders (one level deep). Images are taken in natural order of their
             names (`2.png` before `10.png`); hidden files are ignored.
-        intrinsics: of the original frames, as `intrinsics_file` explains; `learned`
-            where they are not needed.
+        intrinsics: of the original frames, see `intrinsics_file`; `learned` if they
+            are not needed.
 
     Raises:
-        FileNotFoundError: no such path, or no intrinsics.
-        ValueError: nothing to read there, images and movies side by side, a first frame
-            that cannot be read or has sides below `MIN_SIDE`, or intrinsics that do not
+        FileNotFoundError: the path or the intrinsics do not exist.
+        ValueError: the path contains no frames, or both images and movies; the first
+            frame is unreadable or smaller than `MIN_SIDE`; or the intrinsics do not
             fit the frames.
     """
     return [with_intrinsics(source, intrinsics) for source in _find(path)]
@@ -66,12 +65,12 @@ def with_intrinsics(
 
     Args:
         source: the original frames.
-        specification: as `intrinsics_file` explains; empty for a file beside the frames.
-        required: whether it is an error that there is no such file.
+        specification: see `intrinsics_file`; empty for a file beside the frames.
+        required: whether a missing file is an error.
 
     Raises:
-        FileNotFoundError: as for `intrinsics_file.resolve`.
-        ValueError: likewise.
+        FileNotFoundError: see `intrinsics_file.resolve`.
+        ValueError: see `intrinsics_file.resolve`.
     """
     first = source.files[0]
     candidates = (
@@ -91,9 +90,9 @@ def read_image(path: pathlib.Path) -> np.ndarray:
     """Returns uint8 RGB `[h w 3]`; alpha is dropped, 16 bits become 8.
 
     Raises:
-        DataError: the file is missing or no image.
+        DataError: the file is missing or not an image.
     """
-    # Not cv2.imread: it cannot open all names on all systems, nor say why it failed.
+    # cv2.imread cannot open all names on all systems, and does not say why it failed.
     try:
         content = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
@@ -120,7 +119,7 @@ def _find(path: pathlib.Path) -> list[Source]:
     if not sources:
         for child in _naturally(path.iterdir()):
             if child.is_dir():
-                # Movies of one name in two folders must not get the same name.
+                # Movies with equal names in two folders need different names.
                 sources += _find_in_folder(
                     child, lambda name, folder=child.name: f"{folder}-{name}"
                 )
@@ -142,7 +141,7 @@ def _open_file(path: pathlib.Path) -> Source:
         if suffix in VIDEO_SUFFIXES:
             raise
         raise ValueError(
-            f"{path} is no image ({' '.join(IMAGE_SUFFIXES)}), and as a video: {error}"
+            f"{path} is not an image ({' '.join(IMAGE_SUFFIXES)}), and as a video: {error}"
         ) from error
 
 
@@ -163,11 +162,11 @@ def _find_in_folder(
 
 
 def _naturally(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
-    """Returns visible paths sorted by name, runs of digits by their value."""
+    """Returns visible paths sorted by name, with runs of digits as numbers."""
 
     def key(path: pathlib.Path) -> tuple:
         parts = re.split(r"(\d+)", path.name)
-        # Odd parts are the digits. The name itself settles '1.png' and '01.png'.
+        # Odd parts are digits. The name itself decides between '1.png' and '01.png'.
         parts[1::2] = [int(digits) for digits in parts[1::2]]
         return parts, path.name
 
@@ -186,7 +185,7 @@ def _open_movie(path: pathlib.Path, name: str) -> Source:
 def _checked(source: Source) -> Source:
     if min(source.size) < MIN_SIDE:
         raise ValueError(
-            f"{source.files[0]} is {source.size[1]} x {source.size[0]} pixels (width x"
-            f" height); sides of at least {MIN_SIDE} are needed"
+            f"{source.files[0]} is {source.size[0]}x{source.size[1]} pixels (height x"
+            f" width); each side needs at least {MIN_SIDE}"
         )
     return source

@@ -1,7 +1,7 @@
-"""Parquet tables: rows by their keys, values one at a time, errors that name the file.
+"""Parquet tables: reads rows by their keys, and single values.
 
-Reading them needs pyarrow, the extra `waymo`, which is imported only here and late.
-What was read last is kept for a moment: a table stores many rows in one block.
+Reading needs pyarrow (extra `waymo`), which is imported when it is first used. The last
+blocks are cached, because a table stores many rows in one block.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from mdm_jax.files.errors import DataError
 
 
 class Row(NamedTuple):
-    """Where a row is in a Parquet file."""
+    """The location of a row in a Parquet file."""
 
     group: int
     index: int
 
 
 def pyarrow_parquet() -> Any:
-    """Returns pyarrow's Parquet module, imported only where it is needed."""
+    """Returns the Parquet module of pyarrow."""
     try:
         from pyarrow import parquet
     except ImportError as error:
         raise ImportError(
-            "Waymo v2 is stored in Parquet, which needs pyarrow: pip install"
+            "Waymo v2 is stored as Parquet, which needs pyarrow: pip install"
             " 'mdm_jax[waymo]'"
         ) from error
     return parquet
 
 
 def rows(path: pathlib.Path, keys: Sequence[str]) -> dict[tuple[int, ...], Row]:
-    """Returns where each row is, by the integers in its key columns.
+    """Returns the location of each row, by the integers in its key columns.
 
     Raises:
         DataError: the file is missing or damaged, or has no such column.
@@ -48,12 +48,12 @@ def rows(path: pathlib.Path, keys: Sequence[str]) -> dict[tuple[int, ...], Row]:
 
 
 def value(path: pathlib.Path, row: Row, column: str) -> Any:
-    """Returns a value of a table, as pyarrow has it.
+    """Returns a value of a table as a pyarrow scalar.
 
     Raises:
         DataError: the file is missing or damaged, or has no such row or column.
     """
-    # A block of images or range images is large, so few of them are kept.
+    # Blocks of images and range images are large, so only a few are cached.
     large = column.endswith((".image", ".values", ".panoptic_label"))
     cached = _large_column if large else _small_column
     values = cached(path, row.group, column, fingerprint.file_identity(path))
@@ -68,7 +68,7 @@ def number(path: pathlib.Path, row: Row, column: str) -> float:
 
 
 def numbers(path: pathlib.Path, row: Row, column: str) -> np.ndarray:
-    """Returns the numbers `[n]` of a list; none where the row has no list."""
+    """Returns the numbers `[n]` of a list; empty if the row has no list."""
     found = value(path, row, column)
     if not found.is_valid:
         return np.zeros(0)
@@ -82,7 +82,7 @@ def numbers(path: pathlib.Path, row: Row, column: str) -> np.ndarray:
 
 @contextlib.contextmanager
 def _reading(path: pathlib.Path) -> Iterator[None]:
-    """Runs its body; whatever pyarrow finds wrong becomes an error naming the file."""
+    """Turns errors of pyarrow in its body into `DataError`s that name the file."""
     import pyarrow
 
     try:
@@ -102,7 +102,7 @@ def _reading(path: pathlib.Path) -> Iterator[None]:
             raise file_content.unreadable(path, error) from error
         text = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise DataError(
-            path, f"expected a Parquet table; is it cut off? ({text})"
+            path, f"expected a Parquet table; is it truncated? ({text})"
         ) from error
 
 

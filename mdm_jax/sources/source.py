@@ -1,9 +1,9 @@
-"""A source: the frames that one camera recorded in one go, on disk, not yet decoded.
+"""A source: consecutive frames of one camera on disk, not yet decoded.
 
-Opening data gives sources, which are a light index: names, files, calibration. Images,
-LiDAR points and labels are read one frame at a time. Neighbouring frames of a source
-are neighbours in time: where frames are missing, the reader starts another source. A
-source holds paths and numbers only, so it can be pickled and sent to other processes.
+A source is a light index with names, files and calibration, which can be pickled and
+sent to other processes. Images, LiDAR points and labels are read one frame at a time.
+Consecutive frames of a source are consecutive in time: where frames are missing, the
+reader starts a new source.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ class Source:
     """Consecutive frames of one camera; subclasses read the formats of data sets.
 
     Attributes:
-        name: unique in the data set.
-        files: for each frame the file that holds its image.
+        name: unique name in the data set.
+        files: the file with the image of each frame.
         size: (height, width) of the images.
-        intrinsics: float64 `[3 3]` in pixels of these images; None where they are
-            unknown and have to be learned.
-        crop: fractions (top, bottom, left, right) usually cut away, such as a bonnet.
-        frames_per_second: of a movie; None where unknown.
+        intrinsics: float64 `[3 3]` in pixels of these images; None if they are unknown
+            and have to be learned.
+        crop: fractions (top, bottom, left, right) that are usually cut off, such as a
+            bonnet.
+        frames_per_second: frame rate of a movie; None if unknown.
         sequence: name of the recording in list files; `name` by default.
-        side: `l` or `r` of a stereo camera in list files, empty where they do not say.
-        numbers: of the frames in list files; 0, 1, ... by default.
-        on_error: what `images` does about a broken image: `raise`, or `skip`, which
-            yields a black image in its place so that later frames keep their numbers.
+        side: `l` or `r` for a stereo camera in list files; empty otherwise.
+        numbers: frame numbers in list files; 0, 1, ... by default.
+        on_error: how `images` handles a broken image: `raise`, or `skip`, which yields
+            a black image instead, so that later frames keep their numbers.
 
     Raises:
-        DataError: at construction, for intrinsics that do not fit the images.
+        DataError: at construction, if the intrinsics do not fit the images.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Source:
         return len(self.files)
 
     def image(self, index: int) -> np.ndarray:
-        """Returns uint8 RGB `[h w 3]` of a frame; here that of a PNG or JPEG file.
+        """Returns uint8 RGB `[h w 3]`; by default, the frame is a PNG or JPEG file.
 
         Raises:
             DataError: the file is missing, damaged or of another size.
@@ -85,7 +86,7 @@ class Source:
         *,
         apply: Callable[[np.ndarray], Any] = lambda image: image,
     ) -> Iterator[Any]:
-        """Yields `apply(image)` of each frame from `start` on; threads read ahead.
+        """Yields `apply(image)` for each frame from `start` on; threads read ahead.
 
         Raises:
             DataError: as for `image`, unless `on_error` is `skip`.
@@ -103,10 +104,10 @@ class Source:
         return workers.read_ahead(lambda i: read(start + i), len(self) - start)
 
     def points(self, index: int) -> np.ndarray | None:
-        """Returns the known depth of a frame as a list of points; None without depth.
+        """Returns the measured depth of a frame as points; None without depth.
 
         Float32 `[n 3]`: x and y in pixels of the image (centres at integers), z along
-        the optical axis in metres. Empty where the sensor missed this one frame.
+        the optical axis in metres. Empty if the sensor missed this frame.
 
         Raises:
             DataError: an expected file is missing or damaged.
@@ -117,7 +118,7 @@ class Source:
     def labels(self, index: int) -> np.ndarray | None:
         """Returns uint8 `[h w]`, one value per object, 0 background; None if unknown.
 
-        The same object may have another value in the next frame.
+        Values need not persist from frame to frame.
 
         Raises:
             DataError: an expected file is missing or damaged.
@@ -134,7 +135,7 @@ class Source:
         return [False] * len(self)
 
     def truth_files(self) -> list[pathlib.Path]:
-        """Returns the files that points and labels come from, present or not."""
+        """Returns the files of points and labels, whether or not they exist."""
         return []
 
     def calibration_files(self) -> list[pathlib.Path]:
@@ -142,39 +143,39 @@ class Source:
         return []
 
     def world_from_camera(self) -> np.ndarray | None:
-        """Returns float64 `[n 4 4]`, or None unless all poses are known.
+        """Returns float64 `[n 4 4]`; None unless all poses are known.
 
         Raises:
-            DataError: poses that are damaged or not rigid.
+            DataError: the poses are damaged or not rigid.
         """
         return None
 
     def timestamps(self) -> np.ndarray | None:
-        """Returns seconds, float64 `[n]`, increasing; None where unknown.
+        """Returns increasing times in seconds, float64 `[n]`; None if unknown.
 
         Raises:
-            DataError: times that are damaged or do not increase.
+            DataError: the times are damaged or do not increase.
         """
         return None
 
     @property
     def sequential(self) -> bool:
-        """Whether reading a frame costs decoding the frames before it."""
+        """Whether reading a frame requires decoding the frames before it."""
         return False
 
     def counted(self, num_frames: int | None = None) -> Source:
-        """Returns the source with its exact length: the header of a movie may be wrong.
+        """Returns the source with its exact length, as headers of movies may be wrong.
 
         Args:
-            num_frames: its length, where known; None counts the frames of a movie,
-                which takes a while.
+            num_frames: the length, if known; None counts the frames of a movie, which
+                is slow.
         """
         del num_frames
         return self
 
     @property
     def whole(self) -> Source:
-        """The source that this one is a part of, or itself."""
+        """The source that this source is a part of, or itself."""
         return self
 
     @property
@@ -191,7 +192,7 @@ class Source:
     def frame_names(self) -> list[str]:
         """Returns the names of the frames: the stems of their files.
 
-        Where a file holds several frames they are the indices of the frames in `whole`,
+        If files contain several frames, the names are the frame indices in `whole`,
         `000000` and so on.
 
         Raises:
@@ -236,7 +237,7 @@ class Source:
         )
 
     def take(self, indices: Sequence[int]) -> list[Source]:
-        """Returns the frames of rising indices, a source for each run of neighbours."""
+        """Returns one source for each run of consecutive indices, which increase."""
         return [
             self.between(indices[run.start], indices[run.stop - 1] + 1)
             for run in (runs(indices) if indices else [])
@@ -245,7 +246,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class _Part(Source):
-    """Consecutive frames of another source, `of`, from its index `offset` on."""
+    """Consecutive frames of another source, `of`, starting at its index `offset`."""
 
     of: Source
     offset: int
@@ -305,17 +306,17 @@ def checked_poses(poses: np.ndarray, path: Any) -> np.ndarray:
     """Returns rigid transforms `[n 4 4]` unchanged.
 
     Raises:
-        DataError: some are not finite or not rigid; it names the first.
+        DataError: a transform is not finite or not rigid; the error names the first.
     """
-    # No car drives a billion metres; larger numbers overflow when multiplied.
+    # No drive is a billion metres long, and larger numbers overflow when multiplied.
     possible = (np.abs(poses) < 1e9).all(axis=(1, 2))
     wrong = ~(possible & rigid.is_rigid(poses))
     if wrong.any():
         index = int(np.argmax(wrong))
         raise DataError(
             path,
-            f"pose {index} of {len(poses)} is not a rigid transform (NaN, or a matrix"
-            f" that does not rotate): {poses[index, :3].tolist()}",
+            f"pose {index} of {len(poses)} is not a rigid transform (NaN, or not a"
+            f" rotation): {poses[index, :3].tolist()}",
         )
     return poses
 
@@ -324,7 +325,7 @@ def checked_timestamps(seconds: np.ndarray, path: Any) -> np.ndarray:
     """Returns times `[n]` unchanged.
 
     Raises:
-        DataError: some are not finite, or not later than the one before.
+        DataError: a time is not finite, or not later than the previous one.
     """
     wrong = ~np.isfinite(seconds)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -335,13 +336,13 @@ def checked_timestamps(seconds: np.ndarray, path: Any) -> np.ndarray:
         raise DataError(
             path,
             f"time {index} of {len(seconds)}, {seconds[index]:.6f} s, is not later than"
-            f" the one before, {before:.6f} s: are the frames in order?",
+            f" the previous one, {before:.6f} s: are the frames in order?",
         )
     return seconds
 
 
 def runs(numbers: Sequence[int]) -> list[slice]:
-    """Returns the slices of rising frame numbers within which none is missing."""
+    """Returns the slices of increasing frame numbers that have no gaps."""
     breaks = np.flatnonzero(np.diff(np.asarray(numbers)) != 1) + 1
     edges = [0, *breaks.tolist(), len(numbers)]
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]

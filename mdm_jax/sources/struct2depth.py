@@ -1,12 +1,12 @@
-"""Strips of three frames side by side, as struct2depth and its successors train on.
+"""Strips of three frames side by side, the training data of struct2depth.
 
     ROOT/train.txt                        lines of `folder id`
     ROOT/aachen_000003/0000000002.png     the frames of times -1, 0, 1, side by side
     ROOT/aachen_000003/0000000002_cam.txt nine numbers, K of one frame, row by row
     ROOT/aachen_000003/0000000002-fseg.png instance labels of the three, 0 background
 
-One strip is one drive: strips may overlap, or frames may be left out between them.
-Labels are numbered anew in each frame.
+Each strip is one source, since strips may overlap or have gaps between them. Labels do
+not persist from frame to frame.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ class StripDrive(Source):
 def open_sources(
     root: pathlib.Path, *, problems: Problems, list_file: str = ""
 ) -> list[Source]:
-    """Returns the strips below a folder, one drive of three frames each.
+    """Returns the strips below a folder, one source of three frames each.
 
     Args:
-        root: holds the list file and a folder per sequence.
-        problems: what to do about broken files.
-        list_file: with lines of `folder id`, such as `train.txt`, relative to `root`;
-            empty for every strip there is.
+        root: contains the list file and a folder for each sequence.
+        problems: how to handle broken files.
+        list_file: file with lines of `folder id`, such as `train.txt`, relative to
+            `root`; empty for all strips.
 
     Raises:
         DataError: a strip or its intrinsics are missing or damaged.

@@ -1,4 +1,4 @@
-"""TFRecord files without TensorFlow: where the records lie, and their check sums.
+"""TFRecord files without TensorFlow: locations and checksums of the records.
 
 A record is: length (8 bytes, little endian), masked CRC-32C of these 8 bytes, the data,
 masked CRC-32C of the data. The mask is `rotate_right(crc, 15) + 0xa282ead8`.
@@ -23,7 +23,7 @@ _FOOTER = struct.Struct("<I")
 
 
 class Record(NamedTuple):
-    """Where the data of a record lies in its file, in bytes."""
+    """The location of the data of a record in its file, in bytes."""
 
     offset: int
     length: int
@@ -33,8 +33,8 @@ class Index(NamedTuple):
     """The records of a file.
 
     Attributes:
-        records: the complete ones, up to where the file breaks.
-        error: why it breaks; None where it does not.
+        records: complete records before the first damage.
+        error: the damage; None for an intact file.
     """
 
     records: tuple[Record, ...]
@@ -45,7 +45,7 @@ def index(path: pathlib.Path) -> Index:
     """Returns the records of a file without reading their data.
 
     Raises:
-        DataError: the file cannot be read at all.
+        DataError: the file cannot be read.
     """
     records: list[Record] = []
     try:
@@ -72,7 +72,7 @@ def index(path: pathlib.Path) -> Index:
 
 
 def read(path: pathlib.Path, record: Record) -> bytes:
-    """Returns the data of a record, whose check sum must fit.
+    """Returns the data of a record, after verifying its checksum.
 
     Raises:
         DataError: the file cannot be read, or the record is damaged.
@@ -89,17 +89,17 @@ def read(path: pathlib.Path, record: Record) -> bytes:
     if masked_crc(data) != _FOOTER.unpack(footer)[0]:
         raise DataError(
             path,
-            f"the record at byte {record.offset} has a wrong check sum; download the"
+            f"the record at byte {record.offset} has a wrong checksum; download the"
             " file again",
         )
     return data
 
 
 def glance(path: pathlib.Path, record: Record) -> memoryview:
-    """Returns the data of a record unchecked: only what is looked at is read.
+    """Returns the data of a record without a check; bytes are read on access.
 
     Raises:
-        DataError: the file cannot be read, or does not reach so far.
+        DataError: the file cannot be read, or ends before the record does.
     """
     try:
         with path.open("rb") as file:
@@ -113,17 +113,17 @@ def glance(path: pathlib.Path, record: Record) -> memoryview:
 
 
 def masked_crc(data: bytes) -> int:
-    """Returns the masked CRC-32C of some bytes."""
+    """Returns the masked CRC-32C of bytes."""
     crc = crc32c(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def crc32c(data: bytes) -> int:
-    """Returns the CRC-32C (Castagnoli) of some bytes.
+    """Returns the CRC-32C (Castagnoli) of bytes.
 
-    A check sum is linear over the bits, so the data are cut into rows whose sums are
-    found side by side, and then joined: the state after row and next row is
-    `shift(state of row) ^ state of next row`, where `shift` appends zeros.
+    The checksum is linear over the bits. The data are therefore cut into rows whose
+    checksums are computed in parallel and then combined: the state after two rows is
+    `shift(state of the first) ^ state of the second`, where `shift` appends zeros.
     """
     table = _table()
     width = max(1, int(np.sqrt(len(data))))
@@ -149,12 +149,14 @@ def crc32c(data: bytes) -> int:
 
 def _header_problem(header: bytes, remaining: int) -> str:
     if len(header) < _HEADER.size:
-        return "the file is cut off; download it again"
+        return "the file is truncated; download it again"
     length, check = _HEADER.unpack(header)
     if masked_crc(header[:8]) != check:
-        return "not a TFRecord header (wrong check sum); is this a TFRecord file?"
+        return "not a TFRecord header (wrong checksum); is this a TFRecord file?"
     if _HEADER.size + length + _FOOTER.size > remaining:
-        return f"the file is cut off, {length} bytes were announced; download it again"
+        return (
+            f"the file is truncated, {length} bytes were announced; download it again"
+        )
     return ""
 
 
@@ -170,7 +172,7 @@ def _table() -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def _zeros(count: int) -> list[list[int]]:
-    """Returns 4 x 256: what each byte of a state becomes after `count` zero bytes."""
+    """Returns 4 x 256 values: each byte of a state after `count` zero bytes."""
     table = _table()
     place = np.arange(4, dtype=np.uint32)[:, None] * np.uint32(8)
     states = np.arange(256, dtype=np.uint32)[None, :] << place

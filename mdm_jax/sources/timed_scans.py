@@ -1,7 +1,7 @@
-"""Sources whose camera and laser have poses of their own, at their own times.
+"""Sources whose images and laser scans have separate times and poses.
 
-Images and scans are taken at slightly different times and meet in the world, as in
-nuScenes and DDAD.
+In nuScenes and DDAD, images and scans are taken at slightly different times and are
+related through their world poses.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from mdm_jax.sources.source import Source
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class TimedScans(Source, abc.ABC):
-    """The images of one camera, with the laser scans nearest to them in time.
+    """The images of one camera, with the laser scans nearest in time.
 
     Attributes:
         poses: world_from_camera `[n 4 4]`.
-        pose_file: the file of the poses, for messages.
+        pose_file: file of the poses, for error messages.
         seconds: time of each image, `[n]`.
-        time_file: the file of the times, for messages.
-        scans: for each image the file of its scan, or None.
-        world_from_lidar: `[n 4 4]`, of these scans.
+        time_file: file of the times, for error messages.
+        scans: file of the scan of each image, or None.
+        world_from_lidar: `[n 4 4]`, poses of these scans.
     """
 
     intrinsics: np.ndarray
@@ -45,7 +45,7 @@ class TimedScans(Source, abc.ABC):
 
     @abc.abstractmethod
     def read_scan(self, path: pathlib.Path) -> np.ndarray:
-        """Returns float64 `[n 3]`, the points of a scan in the frame of the laser."""
+        """Returns the points of a scan in the frame of the laser, float64 `[n 3]`."""
 
     def points(self, index: int) -> np.ndarray | None:
         path = self.scans[index]
@@ -71,7 +71,7 @@ class TimedScans(Source, abc.ABC):
 def pose(
     quaternion: Sequence[Any], translation: Sequence[Any], *, path: Any, name: str
 ) -> np.ndarray:
-    """Returns `[4 4]` of a quaternion (w, x, y, z) and a translation, as in JSON.
+    """Returns `[4 4]` from a quaternion (w, x, y, z) and a translation in JSON.
 
     Raises:
         DataError: not finite numbers, or not a unit quaternion.

@@ -1,8 +1,9 @@
-"""Waymo's cameras and lasers: distortion removed, range images turned into points.
+"""Waymo's cameras and lasers: removes distortion, and turns range images into points.
 
-`vehicle` is x forward, y left, z up; so is Waymo's `sensor` frame of a camera, from
-which camera axes follow by `_VEHICLE_FROM_CAMERA_AXES`. A laser turns: each
-column of a range image has an azimuth, each row an inclination, each cell a range.
+The axes of `vehicle` are x forward, y left, z up. Waymo's `sensor` frame of a camera
+has the same axes; `_VEHICLE_FROM_CAMERA_AXES` relates them to camera axes. In the range
+image of a rotating laser, columns have an azimuth, rows an inclination, and cells a
+range.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.geometry import points as points_lib
 from mdm_jax.geometry import rigid
 
-# Axes of vehicles (x forward, y left, z up) from camera axes (x right, y down,
-# z forward): a camera that looks ahead along the vehicle's x.
+# Vehicle axes (x forward, y left, z up) from camera axes (x right, y down, z forward),
+# for a camera that looks along the vehicle's x.
 _VEHICLE_FROM_CAMERA_AXES = ((0, 0, 1, 0), (-1, 0, 0, 0), (0, -1, 0, 0), (0, 0, 0, 1))
 FRONT = 1  # the front camera's number
 # The movable classes of the panoptic labels: cars, trucks, buses, other large vehicles,
 # bicycles, motorcycles, trailers, pedestrians, cyclists, motorcyclists, birds, animals.
 MOVABLE = tuple(range(2, 14))
-_MAX_RANGE = 1e3  # metres, far beyond what the lasers reach
-_MAX_NUMBER = 1e9  # larger than any metres and pixels of a calibration
+_MAX_RANGE = 1e3  # metres, far beyond the range of the lasers
+_MAX_NUMBER = 1e9  # larger than any number of a calibration
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,9 +36,9 @@ class Camera:
     """A calibrated camera with lens distortion.
 
     Attributes:
-        intrinsics: float64 `[3 3]`, in pixels, with and without distortion.
+        intrinsics: float64 `[3 3]` in pixels, both with and without distortion.
         distortion: float64 `[5]`: k1, k2, p1, p2, k3, as in OpenCV.
-        vehicle_from_camera: float64 `[4 4]`, from camera axes.
+        vehicle_from_camera: float64 `[4 4]`, in camera axes.
         size: (height, width).
     """
 
@@ -47,11 +48,11 @@ class Camera:
     size: tuple[int, int]
 
     def undistorted(self, image: np.ndarray) -> np.ndarray:
-        """Returns an image `[h w c]` as a camera without distortion would see it."""
+        """Returns an image `[h w c]` without lens distortion."""
         return cv2.undistort(image, self.intrinsics, self.distortion)
 
     def undistorted_labels(self, labels: np.ndarray) -> np.ndarray:
-        """Returns labels `[h w]` likewise, of the nearest pixel; 0 beyond the border."""
+        """Returns labels `[h w]` without distortion, nearest pixel; 0 outside."""
         x, y = cv2.initUndistortRectifyMap(
             self.intrinsics,
             self.distortion,
@@ -63,7 +64,7 @@ class Camera:
         return cv2.remap(labels, x, y, cv2.INTER_NEAREST)
 
     def undistorted_pixels(self, pixels: np.ndarray) -> np.ndarray:
-        """Returns where pixels `[n 2]` (x, y) of the distorted image move to."""
+        """Returns the undistorted positions of pixels `[n 2]` (x, y)."""
         if not len(pixels):
             return pixels
         moved = cv2.undistortPoints(
@@ -79,8 +80,8 @@ class Returns(NamedTuple):
     """One echo of one laser.
 
     Attributes:
-        ranges: `[h w]`, in metres; not positive where nothing came back.
-        projections: `[h w 6]`: camera, x, y of a first and of a second camera.
+        ranges: `[h w]`, in metres; not positive without a return.
+        projections: `[h w 6]`: camera, x, y in up to two cameras.
     """
 
     ranges: np.ndarray
@@ -88,12 +89,12 @@ class Returns(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What one laser measured in one frame.
+    """The measurements of one laser in one frame.
 
     Attributes:
         laser: its calibration.
         echoes: one or two.
-        cell_poses: `[h w 6]` as in `points_vehicle`, or None.
+        cell_poses: `[h w 6]`, see `points_vehicle`, or None.
     """
 
     laser: Laser
@@ -106,9 +107,9 @@ class Laser(NamedTuple):
 
     Attributes:
         vehicle_from_laser: `[4 4]`.
-        inclinations: `[h]`, radians, from the lowest row up; empty for evenly spaced.
-        lowest: inclination in radians where evenly spaced.
-        highest: likewise.
+        inclinations: `[h]`, radians, from the lowest row up; empty if evenly spaced.
+        lowest: lowest inclination in radians, if evenly spaced.
+        highest: highest inclination in radians, if evenly spaced.
     """
 
     vehicle_from_laser: np.ndarray
@@ -126,17 +127,17 @@ def camera(
         parameters: fx, fy, cx, cy, k1, k2, p1, p2, k3.
         extrinsic: 16 numbers, vehicle from sensor, row by row.
         width: of the image, in pixels.
-        height: likewise.
+        height: of the image, in pixels.
         path: named in errors.
 
     Raises:
-        DataError: numbers are missing or not finite, or not of a camera.
+        DataError: numbers are missing or not finite, or do not describe a camera.
     """
     values = np.asarray(parameters, np.float64)
     if values.shape != (9,) or not (np.abs(values) < _MAX_NUMBER).all():
         raise DataError(path, f"expected 9 camera parameters, got {values.tolist()}")
     if not (0 < width <= 1 << 14 and 0 < height <= 1 << 14):
-        raise DataError(path, f"expected a camera's size, got {width} x {height}")
+        raise DataError(path, f"expected the size of an image, got {height}x{width}")
     vehicle_from_sensor = transform(extrinsic, path=path)
     return Camera(
         np.asarray(intrinsics_lib.matrix(*values[:4]), np.float64),
@@ -147,10 +148,10 @@ def camera(
 
 
 def transform(numbers: Any, *, path: Any) -> np.ndarray:
-    """Returns the rigid `[4 4]` of 16 numbers, row by row.
+    """Returns the rigid transform `[4 4]` of 16 numbers, row by row.
 
     Raises:
-        DataError: they are not a rigid transform.
+        DataError: the numbers are not a rigid transform.
     """
     values = np.asarray(numbers, np.float64)
     if values.shape != (16,):
@@ -165,7 +166,7 @@ def transform(numbers: Any, *, path: Any) -> np.ndarray:
 
 
 def returned(ranges: np.ndarray) -> np.ndarray:
-    """Returns which cells of a range image hold a point."""
+    """Returns which cells of a range image contain a point."""
     return (ranges > 0) & (ranges < _MAX_RANGE)
 
 
@@ -176,14 +177,14 @@ def points_vehicle(
     world_from_vehicle: np.ndarray,
     cell_poses: np.ndarray | None,
 ) -> np.ndarray:
-    """Returns `[h w 3]`: where each cell of a range image lies, in the vehicle frame.
+    """Returns the point of each cell of a range image, in the vehicle frame, `[h w 3]`.
 
     Args:
         ranges: `[h w]`, metres.
         laser: its calibration.
-        world_from_vehicle: `[4 4]` of the frame, to which all cells are moved.
-        cell_poses: `[h w 6]`, roll, pitch, yaw, x, y, z of world_from_vehicle when each
-            cell was measured; None where the cells are in the frame's pose already.
+        world_from_vehicle: `[4 4]`, pose of the frame, to which all cells are moved.
+        cell_poses: `[h w 6]`, roll, pitch, yaw, x, y, z of world_from_vehicle at the
+            time of each cell; None if all cells have the pose of the frame.
     """
     height, width = ranges.shape
     ranges = np.where(returned(ranges), ranges, 0)
@@ -191,9 +192,9 @@ def points_vehicle(
     if not len(inclination):
         steps = (np.arange(height) + 0.5) / height
         inclination = laser.lowest + steps * (laser.highest - laser.lowest)
-    inclination = inclination[::-1, None]  # The first row looks highest.
-    # Columns go clockwise from behind, in the vehicle's axes: the laser is mounted
-    # turned by its yaw.
+    inclination = inclination[::-1, None]  # The first row is the highest.
+    # Columns run clockwise, starting behind the vehicle, whatever the yaw with which
+    # the laser is mounted.
     rotation = laser.vehicle_from_laser[:3, :3]
     yaw = np.arctan2(rotation[1, 0], rotation[0, 0])
     turn = (width - np.arange(width) - 0.5) / width
@@ -209,11 +210,11 @@ def points_vehicle(
     points = rigid.apply(laser.vehicle_from_laser, ranges[..., None] * directions)
     if cell_poses is None:
         return points
-    # Cells without a return may hold anything.
+    # Cells without a return may have any value.
     cell_poses = np.where(np.abs(cell_poses) < _MAX_NUMBER, cell_poses, 0)
     roll, pitch, yaw = (cell_poses[..., i] for i in range(3))
     x, y, z = (points[..., i] for i in range(3))
-    # Rz(yaw) Ry(pitch) Rx(roll), applied from the right, without a matrix per cell.
+    # Rz(yaw) Ry(pitch) Rx(roll), applied from the right without a matrix per cell.
     y, z = np.cos(roll) * y - np.sin(roll) * z, np.sin(roll) * y + np.cos(roll) * z
     x, z = np.cos(pitch) * x + np.sin(pitch) * z, np.cos(pitch) * z - np.sin(pitch) * x
     x, y = np.cos(yaw) * x - np.sin(yaw) * y, np.sin(yaw) * x + np.cos(yaw) * y
@@ -229,21 +230,20 @@ def points_image(
     world_from_vehicle_at_image: np.ndarray,
     path: Any,
 ) -> np.ndarray | None:
-    """Returns the point list of all lasers in the front camera's undistorted image.
+    """Returns the points of all lasers in the undistorted image of the front camera.
 
-    The pixel is the published projection, which accounts for the rolling shutter; it
-    is whole, the pixel that the point falls in. Depth is that of a point that stands
-    still in the world, at the time of the image.
+    The pixel is the published projection, which accounts for the rolling shutter and is
+    rounded down to integers. Depth is that of a static point at the time of the image.
 
     Args:
-        scans: of the lasers; None is returned where there are none.
+        scans: of the lasers; without any, None is returned.
         camera: the front camera.
-        world_from_vehicle: `[4 4]` of the frame.
-        world_from_vehicle_at_image: `[4 4]` when the image was taken.
+        world_from_vehicle: `[4 4]`, pose of the frame.
+        world_from_vehicle_at_image: `[4 4]`, pose at the time of the image.
         path: named in errors.
 
     Raises:
-        DataError: the parts of a scan differ in shape.
+        DataError: the range images of a laser have different shapes.
     """
     camera_from_vehicle = (
         rigid.inverse(world_from_vehicle_at_image @ camera.vehicle_from_camera)
@@ -259,7 +259,7 @@ def points_image(
                 world_from_vehicle=world_from_vehicle,
                 cell_poses=scan.cell_poses,
             )
-            for first in (0, 3):  # a first and a second camera
+            for first in (0, 3):  # The first and the second camera.
                 seen = returned(echo.ranges) & (echo.projections[..., first] == FRONT)
                 pixels = echo.projections[seen][:, first + 1 : first + 3]
                 pixels = camera.undistorted_pixels(pixels.astype(np.float64))
@@ -286,12 +286,12 @@ def _check_shapes(scan: Scan, path: Any):
 def instances(panoptic: np.ndarray, divisor: int) -> np.ndarray:
     """Returns uint8 `[h w]`: 1, 2, ... for the movable instances of panoptic labels.
 
-    A panoptic label is `class * divisor + instance`, instance 0 for none. Numbers
-    follow the order of the labels and begin anew in each image.
+    A panoptic label is `class * divisor + instance`, with instance 0 for none. Numbers
+    follow the order of the labels and do not persist from image to image.
     """
     values, inverse = np.unique(panoptic, return_inverse=True)
     movable = np.isin(values // divisor, MOVABLE) & (values % divisor > 0)
     numbers = np.where(movable, np.cumsum(movable), 0)
-    # A 256th object would be background; no image has so many.
+    # A 256th object would become background; no image has that many.
     numbers = np.where(numbers > 255, 0, numbers).astype(np.uint8)
     return numbers[inverse.reshape(panoptic.shape)]

@@ -1,10 +1,10 @@
 """Waymo Open Dataset (perception, v1): one TFRecord of `Frame` messages per segment.
 
-    ROOT/training/segment-..._with_camera_labels.tfrecord, or the files right in ROOT
+    ROOT/training/segment-..._with_camera_labels.tfrecord, or the files directly in ROOT
 
-The front camera, with its lens distortion removed; depth from all lasers; instances
-where the panoptic labels are there. Numbers in this file are those of the published
-message definitions. Poses are the vehicle's at the time of the image, then the camera's.
+Read are the front camera without lens distortion, depth from all lasers, and instances
+if there are panoptic labels. Field numbers are those of the published message
+definitions. Camera poses follow from the vehicle's pose at the time of the image.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from mdm_jax.sources import source as source_lib
 from mdm_jax.sources import tfrecord, waymo_sensors
 from mdm_jax.sources.source import Source
 
-# More bytes than any range image unpacks to.
+# More bytes than any unpacked range image has.
 _MAX_UNPACKED = 1 << 28
 
 
 class Frame:
-    """One `Frame` message; its parts are read when asked for."""
+    """One `Frame` message, whose parts are read on demand."""
 
     def __init__(self, message: memoryview, path: pathlib.Path):
-        """Takes a message and the file it comes from, which errors name."""
+        """Stores a message and its file, which errors name."""
         self._message = message
         self._path = path
 
@@ -43,15 +43,15 @@ class Frame:
         return bytes(wire.message(context, 1)).decode("utf-8", "replace")
 
     def seconds(self) -> float:
-        """Returns when the frame was taken."""
+        """Returns the time of the frame."""
         return wire.integer(self._message, 2) * 1e-6
 
     def world_from_vehicle(self) -> np.ndarray:
-        """Returns `[4 4]`, the vehicle's pose that the laser points refer to."""
+        """Returns `[4 4]`, the pose of the vehicle for the laser points."""
         return self._transform(wire.message(self._message, 3))
 
     def world_from_vehicle_at_image(self, camera: int) -> np.ndarray:
-        """Returns `[4 4]`, the vehicle's pose when a camera took its image."""
+        """Returns `[4 4]`, the pose of the vehicle at the time of a camera's image."""
         pose = wire.message(self._image(camera), 3)
         return self._transform(pose) if len(pose) else self.world_from_vehicle()
 
@@ -60,7 +60,7 @@ class Frame:
         return bytes(wire.message(self._image(camera), 2))
 
     def panoptic(self, camera: int) -> tuple[bytes, int]:
-        """Returns the PNG of panoptic labels, empty if none, and their divisor."""
+        """Returns the PNG of panoptic labels, or no bytes, and their divisor."""
         labels = wire.message(self._image(camera), 10)
         return bytes(wire.message(labels, 2)), wire.integer(labels, 1)
 
@@ -81,7 +81,7 @@ class Frame:
         )
 
     def points(self) -> np.ndarray | None:
-        """Returns the point list of all lasers in the front camera; None without."""
+        """Returns the points of all lasers in the front camera; None without lasers."""
         front = waymo_sensors.FRONT
         return waymo_sensors.points_image(
             self._scans(),
@@ -144,7 +144,7 @@ class Frame:
             content = unpacker.decompress(packed, _MAX_UNPACKED)
         except zlib.error as error:
             raise DataError(
-                self._path, f"a range image cannot be unpacked ({error})"
+                self._path, f"a range image cannot be decompressed ({error})"
             ) from error
         message = memoryview(content)
         values = wire.integers(message, 1) if integers else wire.floats(message, 1)
@@ -168,8 +168,8 @@ class WaymoDrive(Source):
     """The front images of a segment.
 
     Attributes:
-        records: of the frames, in their file.
-        calibration: of the camera.
+        records: location of each frame in its file.
+        calibration: of the front camera.
     """
 
     records: tuple[tfrecord.Record, ...]
@@ -221,7 +221,7 @@ class WaymoDrive(Source):
         return source_lib.checked_timestamps(np.array(seconds), self.files[0])
 
     def _glances(self) -> Iterator[Frame]:
-        """Yields the frames for a look at small parts, without their check sums."""
+        """Yields the frames without verifying checksums, to read small parts."""
         for path, record in zip(self.files, self.records, strict=True):
             yield Frame(tfrecord.glance(path, record), path)
 
@@ -235,14 +235,14 @@ def open_sources(
     """Returns the segments in a folder, by name.
 
     Args:
-        root: holds the TFRecord files, or a folder of them per split.
-        problems: what to do about broken files; of a file that breaks off, the frames
-            before are kept when skipping.
-        split: `training`, `validation` or `testing`; empty for the files in `root`
-            itself and in the folders in it.
+        root: contains the TFRecord files, or a folder of them for each split.
+        problems: how to handle broken files; when skipping, the frames before the
+            damage are used.
+        split: `training`, `validation` or `testing`; empty for the files in `root` and
+            its folders.
 
     Raises:
-        DataError: a file is not a TFRecord of frames, or breaks off.
+        DataError: a file is not a TFRecord of frames, or is damaged.
     """
     folder = root / split if split else root
     found: list[Source] = []
@@ -257,7 +257,7 @@ def open_sources(
 
 @contextlib.contextmanager
 def reading(path: pathlib.Path) -> Iterator[None]:
-    """Runs its body; a broken message there becomes an error naming the file."""
+    """Turns broken messages in its body into `DataError`s that name the file."""
     try:
         yield
     except wire.WireError as error:
@@ -275,7 +275,7 @@ def _cached_frame(
 
 
 def _frame(path: pathlib.Path, record: tfrecord.Record) -> Frame:
-    """Returns a frame, kept for a moment: image, points and labels come from one."""
+    """Returns a frame, cached because image, points and labels share it."""
     return _cached_frame(path, record, fingerprint.file_identity(path))
 
 

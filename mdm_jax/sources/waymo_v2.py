@@ -6,8 +6,8 @@
     ROOT/training/{lidar,lidar_camera_projection,lidar_pose,lidar_calibration,
                    vehicle_pose}/<segment>.parquet       optional: depth
 
-The same data as in v1, with the same conventions. Tables are joined by time and by the
-number of camera or laser. Reading them needs pyarrow, the extra `waymo`.
+The data and conventions are those of v1. Tables are joined by time and by the number of
+the camera or laser. Reading needs pyarrow (extra `waymo`).
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class WaymoDrive(Source):
     """The front images of a segment.
 
     Attributes:
-        folder: of the split, which holds the components.
-        segment: its name.
-        micros: the time of each frame, as the tables have it.
-        rows: of each image, in its file.
-        calibration: of the camera.
+        folder: of the split, which contains the components.
+        segment: name of the segment.
+        micros: time of each frame in microseconds, as in the tables.
+        rows: location of each image in its file.
+        calibration: of the front camera.
     """
 
     folder: pathlib.Path
@@ -122,7 +122,7 @@ class WaymoDrive(Source):
         return [self._table(name) for name in names]
 
     def calibration_files(self) -> list[pathlib.Path]:
-        return [self._table("camera_calibration")]  # of the lens
+        return [self._table("camera_calibration")]  # The lens distortion.
 
     def world_from_camera(self) -> np.ndarray:
         poses = [self._vehicle_at_image(index) for index in range(len(self))]
@@ -178,10 +178,9 @@ def open_sources(
     """Returns the segments below a folder, by name.
 
     Args:
-        root: holds the components, or a folder of them per split.
-        problems: what to do about broken files.
-        split: `training`, `validation` or `testing`; empty for `root` itself and the
-            folders in it.
+        root: contains the components, or a folder of them for each split.
+        problems: how to handle broken files.
+        split: `training`, `validation` or `testing`; empty for `root` and its folders.
 
     Raises:
         DataError: a table is missing or damaged, or has other columns.
@@ -254,7 +253,7 @@ def _transform(path: pathlib.Path, row: parquet.Row, column: str) -> np.ndarray:
 def _matrix(
     path: pathlib.Path, row: parquet.Row, column: str, channels: int
 ) -> np.ndarray | None:
-    """Returns `[h w channels]` of a flattened range image; None where there is none."""
+    """Returns `[h w channels]` of a flattened range image; None if there is none."""
     values = parquet.numbers(path, row, f"{column}.values")
     shape = tuple(int(side) for side in parquet.numbers(path, row, f"{column}.shape"))
     if not len(values):

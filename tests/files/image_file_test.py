@@ -53,11 +53,11 @@ def test_a_header_that_claims_terabytes_is_refused_before_decoding(tiny, tmp_pat
     content = bytearray(tiny.encoded(tiny.image(), ".jpg"))
     place = content.index(b"\xff\xc0") + 5
     content[place : place + 4] = b"\xff\xff\xff\xff"
-    with pytest.raises(DataError, match="claims 65535 x 65535"):
+    with pytest.raises(DataError, match="claims 65535x65535"):
         image_file.read(tiny.write(tmp_path / "a.jpg", bytes(content)))
 
 
 def test_another_size_is_named(tiny, tmp_path):
     path = tiny.write(tmp_path / "a.png", tiny.encoded(tiny.image()))
-    with pytest.raises(DataError, match="expected an image of 9 x 8 .* got 36 x 20"):
+    with pytest.raises(DataError, match="expected an image of 8x9 .* got 20x36"):
         image_file.read(path, size=(8, 9))

@@ -114,7 +114,7 @@ def test_valid_intrinsics_pass():
     [
         (intrinsics.matrix(0.58, 1.92, 0.5, 0.5), "did you pass normalised K"),
         (np.stack([K, np.diag([3, 3, 1]) @ K]), "another resolution"),
-        (intrinsics.matrix(40.0, 36.0, 13.1, 8.7), "14x9 image.*another resolution"),
+        (intrinsics.matrix(40.0, 36.0, 13.1, 8.7), "9x14 image.*another resolution"),
         (intrinsics.matrix(-20.0, 18.0, 6.3, 4.1), "positive focal lengths"),
         (intrinsics.matrix(20.0, np.nan, 6.3, 4.1), "finite"),
         (K.T, "transpose K"),

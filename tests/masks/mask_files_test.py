@@ -188,7 +188,7 @@ def test_colours_of_a_palette_are_ids(tmp_path):
 def test_masks_of_another_size_are_an_error_that_names_the_file(tmp_path):
     labels = _labels()[:, :, :-2]
     for write, name in ((_write_png, "png"), (_write_npz, "npz")):
-        with pytest.raises(DataError, match=r"000001\.(png|npz).*(17 x 12|12x17)"):
+        with pytest.raises(DataError, match=r"000001\.(png|npz).*12x17"):
             _open(write(tmp_path / name, labels)).read(1)
     with pytest.raises(DataError, match=r"m\.npz.*12x17"):
         _open(_write_stack(tmp_path / "m.npz", labels))

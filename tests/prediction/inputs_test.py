@@ -55,7 +55,7 @@ def test_a_path_without_images_or_videos_is_named(tmp_path):
         inputs.open_sources(str(empty))
     text = tmp_path / "notes.txt"
     text.write_text("no image")
-    with pytest.raises(ValueError, match=r"notes\.txt is no image"):
+    with pytest.raises(ValueError, match=r"notes\.txt is not an image"):
         inputs.open_sources(str(text))
     for name in ("torn.png", "torn.mp4"):
         (tmp_path / name).write_bytes(b"\x89PNG\r\n not really")

@@ -134,7 +134,7 @@ def test_small_arrays_are_converted_and_large_ones_must_have_their_type(drive):
         (
             "intrinsics",
             np.array([[6.0, 0, 30], [0, 5, 2], [0, 0, 1]]),
-            "pixels of a 7x5 image",
+            "pixels of a 5x7 image",
         ),
         ("world_from_camera", np.zeros((3, 4, 4)), "world_from_camera expects rigid"),
         ("world_from_object", np.zeros((3, 2, 4, 4)), "frame 0, label 1"),

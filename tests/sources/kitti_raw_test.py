@@ -125,7 +125,7 @@ def test_resized_images_are_refused(tiny, tmp_path):
     data = root / "2011_09_26/2011_09_26_drive_0001_sync/image_02/data"
     for path in data.iterdir():
         path.write_bytes(tiny.encoded(tiny.image(0, tiny.HEIGHT // 2, tiny.WIDTH // 2)))
-    with pytest.raises(sources.DataError, match="they are resized"):
+    with pytest.raises(sources.DataError, match="which are resized"):
         sources.open_sources("kitti_raw", root)
 
 

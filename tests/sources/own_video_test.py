@@ -234,7 +234,7 @@ def test_fewer_than_two_frames(tmp_path):
 def test_frames_of_different_sizes_name_both_files(tmp_path):
     folder = _write_images(tmp_path / "drive", _frames(3))
     _write_images(folder, _frames(1, 40, 66), start=3)
-    expected = r"3.png: is 66 x 40 pixels \(width x height\), but .*0.png is 64 x 40"
+    expected = r"3.png: is 40x66 pixels \(height x width\), but .*0.png is 40x64"
     with pytest.raises(ValueError, match=expected):
         _open(folder, tmp_path)
     assert not list((tmp_path / "cache").iterdir())
@@ -254,12 +254,12 @@ def test_an_unreadable_image_is_named(tmp_path, kept, number):
 
 def test_small_sides(tmp_path):
     folder = _write_images(tmp_path / "drive", _frames(2, 31, 64))
-    with pytest.raises(ValueError, match="0.png is 64 x 31 pixels.*at least 32"):
+    with pytest.raises(ValueError, match="0.png is 31x64 pixels.*at least 32"):
         _open(folder, tmp_path)
     folder = _write_images(tmp_path / "good", _frames(2))
     with pytest.raises(ValueError, match="at least 32 pixels each, got .16, 48."):
         _open(folder, tmp_path, size=(16, 48))
-    with pytest.raises(ValueError, match="leave .* x 16 .width x height."):
+    with pytest.raises(ValueError, match="leave 16x24 of .* .height x width."):
         _open(folder, tmp_path, crop=(0.3, 0.3, 0, 0))
     with pytest.raises(ValueError, match="fractions to cut away"):
         _open(folder, tmp_path, crop=(0.5, 0.5, 0, 0))

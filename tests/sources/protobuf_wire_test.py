@@ -74,5 +74,5 @@ def test_values_of_another_type_are_errors(tiny):
         wire.integer(content, 2)
     with pytest.raises(wire.WireError, match="3 bytes"):
         wire.doubles(content, 2)
-    with pytest.raises(wire.WireError, match="break off"):
+    with pytest.raises(wire.WireError, match="truncated"):
         wire.integers(content, 3)

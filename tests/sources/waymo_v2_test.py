@@ -113,7 +113,7 @@ def test_a_cut_table_is_named(tiny, tmp_path):
     root = tiny.waymo_v2(tmp_path)
     path = root / "camera_image" / "segment.parquet"
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(sources.DataError, match=r"camera_image.*is it cut off"):
+    with pytest.raises(sources.DataError, match=r"camera_image.*is it truncated"):
         sources.open_sources("waymo_v2", root)
 
 
