@@ -1,6 +1,6 @@
 """Precision and recall of links between degraded masks whose true objects are known.
 
-True masks are degraded as a segmenter might return them: ids are drawn anew in every
+True masks are degraded as a segmenter might return them: ids are renumbered in every
 frame, masks are eroded, some are missing and some fall apart.
 
 A link is correct if it joins two masks of one object. A true pair is an object visible in

@@ -22,9 +22,8 @@ from __future__ import annotations
 
 import os
 import pathlib
-import sys
 
-from absl import app, flags, logging
+from absl import app, flags
 
 from mdm_jax import command_line, sources
 from mdm_jax.annotation import annotator, command_flags
@@ -45,12 +44,13 @@ _ON_ERROR = flags.DEFINE_enum(
 
 
 def main(argv: list[str]):
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
-    logging.set_verbosity(logging.INFO)
+    command_line.check_no_arguments(argv)
+    command_line.log_progress()
     if not _INPUT.value or not _OUTPUT.value or not _FLAGS["masks"]:
         raise app.UsageError("--input, --output and --masks must not be empty")
-    try:
+    with command_line.one_line_errors(
+        ImportError, if_interrupted="interrupted: the same command resumes this run"
+    ):
         clips = sources.open_sources("video", _INPUT.value, intrinsics="learned")
         annotator.annotate(
             clips,
@@ -60,12 +60,6 @@ def main(argv: list[str]):
             on_error=_ON_ERROR.value,
             overview=instance_overview.write if _FLAGS["overview"] else None,
         )
-    except (ValueError, OSError, ImportError) as error:
-        if logging.level_debug():
-            raise
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted: the same command resumes this run")
 
 
 def run():

@@ -24,7 +24,7 @@ import tempfile
 import typing
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 from ml_collections import config_flags
 
 from mdm_jax import command_line
@@ -184,15 +184,14 @@ def _print_protocols():
 
 
 def main(argv: list[str]):
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
-    logging.set_verbosity(logging.INFO)
+    command_line.check_no_arguments(argv)
+    command_line.log_progress()
     startup.quiet_libraries()
     startup.configure_jax(1, "")
     if _PROTOCOL.value == "list":
         _print_protocols()
         return
-    try:
+    with command_line.one_line_errors():
         protocol = _changed(protocols.get(_PROTOCOL.value or ""))
         report = evaluate(protocol)
         for title, table in report.tables.items():
@@ -204,10 +203,6 @@ def main(argv: list[str]):
             command = " ".join(sys.argv[1:])
             path = page.write(_OUTPUT.value, report, command=command)
             logging.info("Report: %s", path)
-    except (ValueError, OSError) as error:
-        if logging.level_debug():
-            raise
-        sys.exit(f"error: {error}")
 
 
 def run():

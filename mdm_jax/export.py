@@ -23,9 +23,7 @@ the largest difference is printed.
 
 from __future__ import annotations
 
-import sys
-
-from absl import app, flags, logging
+from absl import app, flags
 
 from mdm_jax import command_line, settings
 from mdm_jax.run import exporting, loading
@@ -52,27 +50,22 @@ def _size() -> tuple[int, int] | None:
 
 
 def main(argv: list[str]):
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
+    command_line.check_no_arguments(argv)
     workdir, output = _WORKDIR.value, _OUTPUT.value
     if workdir is None or output is None:
         raise app.UsageError("--workdir and --output are needed")
-    logging.set_verbosity(logging.INFO)
+    command_line.log_progress()
     startup.quiet_libraries()
     startup.configure_jax(1, "")
-    try:
+    with command_line.one_line_errors():
         run = loading.load(workdir, step=_STEP.value)
         differences = exporting.export(run, _FORMAT.value, output, size=_size())
-    except (ValueError, OSError) as error:
-        if logging.level_debug():
-            raise
-        sys.exit(f"error: {error}")
-    allowed = exporting.TOLERANCES[_FORMAT.value]
-    for name, difference in differences.items():
-        print(
-            f"{output}/{name}: step {run.step}, largest difference from the run "
-            f"{difference:.1e} (relative; allowed {allowed:.0e})"
-        )
+        allowed = exporting.TOLERANCES[_FORMAT.value]
+        for name, difference in differences.items():
+            print(
+                f"{output}/{name}: step {run.step}, largest difference from the run "
+                f"{difference:.1e} (relative; allowed {allowed:.0e})"
+            )
 
 
 def run_command():

@@ -38,9 +38,8 @@ _EXPLAIN = flags.DEFINE_bool(
 
 
 def main(argv: list[str]):
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
-    logging.set_verbosity(logging.INFO)
+    command_line.check_no_arguments(argv)
+    command_line.log_progress()
     startup.quiet_libraries()
     config, workdir = _CONFIG.value, _WORKDIR.value
     if _EXPLAIN.value:
@@ -55,12 +54,8 @@ def main(argv: list[str]):
     from mdm_jax.train import loop
 
     logging.info("%d x %s", jax.device_count(), jax.devices()[0].device_kind)
-    try:
+    with command_line.one_line_errors(FloatingPointError):
         loop.train_and_evaluate(config, workdir)
-    except (ValueError, OSError, FloatingPointError) as error:
-        if logging.level_debug():
-            raise
-        sys.exit(f"error: {error}")
 
 
 def _parse(arguments: list[str]) -> list[str]:

@@ -12,10 +12,9 @@ relative unless the scale is known from `--camera_height=1.6`, `--speed=13.9` or
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags
 
 from mdm_jax import command_line
 from mdm_jax.prediction import request as request_lib
@@ -110,17 +109,12 @@ def _summarize(result: dict[str, Any]):
 
 
 def main(argv: list[str]):
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
-    logging.set_verbosity(logging.INFO)
+    command_line.check_no_arguments(argv)
+    command_line.log_progress()
     startup.quiet_libraries()
     startup.configure_jax(1, "")
-    try:
+    with command_line.one_line_errors(FloatingPointError):
         predict_all()
-    except (ValueError, OSError, FloatingPointError) as error:
-        if logging.level_debug():
-            raise
-        sys.exit(f"error: {error}")
 
 
 def run():

@@ -23,9 +23,8 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 
-from absl import app, flags, logging
+from absl import app, flags
 
 from mdm_jax import command_line
 from mdm_jax.annotation import command_flags
@@ -87,12 +86,14 @@ _BEAM = flags.DEFINE_string(
 def main(argv: list[str]):
     if len(argv) != 2:
         raise app.UsageError("expected one NAME, such as kitti_raw")
-    logging.set_verbosity(logging.INFO)
+    command_line.log_progress()
     # Imported late, so that --help and wrong options are fast.
     from mdm_jax.prepared import build, layout, verify
     from mdm_jax.prepared.options import Options
 
-    try:
+    with command_line.one_line_errors(
+        ImportError, if_interrupted="interrupted: the same command resumes this build"
+    ):
         options = Options(
             name=argv[1],
             source=_SOURCE.value or "",
@@ -121,14 +122,8 @@ def main(argv: list[str]):
         folder = build.build(options, runner=runner, annotator=_annotator())
         if _VERIFY.value:
             print(verify.verify(folder, num_processes=_NUM_PROCESSES.value))
-    except (ValueError, OSError, ImportError) as error:
-        if logging.level_debug():
-            raise
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted: the same command resumes this build")
-    print((folder / layout.REPORT_TEXT).read_text(encoding="utf-8"), end="")
-    print(folder)
+        print((folder / layout.REPORT_TEXT).read_text(encoding="utf-8"), end="")
+        print(folder)
 
 
 def _annotator():

@@ -3,6 +3,7 @@
 import types
 
 import pytest
+from absl import logging
 
 from mdm_jax.run import exporting
 
@@ -29,11 +30,11 @@ def command(export, monkeypatch, tmp_path):
         for name, value in values.items():
             flag = types.SimpleNamespace(value=value)
             monkeypatch.setattr(export, f"_{name.upper()}", flag)
-        verbosity = export.logging.get_verbosity()
+        verbosity = logging.get_verbosity()
         try:
             export.main(["export"])
         finally:
-            export.logging.set_verbosity(verbosity)
+            logging.set_verbosity(verbosity)
 
     return run
 

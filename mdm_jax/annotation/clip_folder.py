@@ -63,7 +63,7 @@ class PartialClip:
     """The annotation of a clip that is not finished, one record per frame."""
 
     def __init__(self, folder: pathlib.Path, key: str, names: Sequence[str]):
-        """Resumes from an interrupted run with the same key, or starts anew.
+        """Resumes from an interrupted run with the same key, or starts again.
 
         Args:
             folder: of the finished clip.

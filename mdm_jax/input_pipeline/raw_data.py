@@ -19,7 +19,7 @@ from mdm_jax import sources
 from mdm_jax.files import errors, file_content
 from mdm_jax.input_pipeline import list_file, splits
 from mdm_jax.masks import mask_set
-from mdm_jax.recording import opening
+from mdm_jax.recording import opening, own_recordings
 from mdm_jax.recording.arrays import Recording
 from mdm_jax.sources.source import Source
 
@@ -53,7 +53,7 @@ def open_recordings(dataset: ml_collections.ConfigDict) -> list[Recording]:
 
 def open_video(dataset: ml_collections.ConfigDict) -> list[Recording]:
     """Returns the recordings of a user's own video that `config.dataset` names."""
-    return opening.open_video(
+    return own_recordings.open_video(
         dataset.path,
         size=dataset.size,
         crop=dataset.crop,

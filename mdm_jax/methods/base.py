@@ -76,7 +76,7 @@ class Method(NamedTuple):
         needs_labels: training needs the instance labels of every frame.
         learns_intrinsics: the predicted intrinsics are learned, not the batch's.
         settle: returns the config with settings that depend on the training recordings
-            filled in; the method is then created anew.
+            filled in; the method is then created again.
         for_inference: returns the config without approximations that only save time in
             training. The variables stay the same.
     """

@@ -45,7 +45,7 @@ def terms(
     """Returns the terms of LOSS_WEIGHTS, 0 where the batch has no two-view geometry.
 
     `static_motion` is the mean length of the residual translation, relative to that of
-    the total translation, where the geometry shows that nothing moves by itself.
+    the total translation, where two-view geometry classifies the scene as static.
 
     Args:
         prediction: of clips of at least two frames.

@@ -21,8 +21,8 @@ from mdm_jax.files import atomic, file_content, folder_lock, workers
 from mdm_jax.files.errors import DataError
 from mdm_jax.prepared import (
     build_report,
+    build_sources,
     layout,
-    opening,
     plan,
     records,
     shards,
@@ -67,7 +67,7 @@ def build(
     with folder_lock.held(folder, "another build"):
         _remove_abandoned(folder)
         if annotator is not None:
-            sources = opening.to_annotate(options)
+            sources = build_sources.to_annotate(options)
             alone = options.name == "video" and len(sources) == 1
             annotator(sources, options.annotated, alone=alone)
         planned = plan.make(options)

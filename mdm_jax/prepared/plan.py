@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from mdm_jax.files import fingerprint
 from mdm_jax.files.errors import DataError, Problems
-from mdm_jax.prepared import layout, opening, records
+from mdm_jax.prepared import build_sources, layout, records
 from mdm_jax.prepared.options import Options
 from mdm_jax.prepared.viewed_source import ViewedSource
 
@@ -114,7 +114,7 @@ def make(options: Options) -> Plan:
         OSError: the source cannot be read.
     """
     problems = Problems(options.on_error)
-    parts = opening.open_parts(options, problems)
+    parts = build_sources.open_parts(options, problems)
     if not any(map(len, parts[layout.TRAIN])):
         raise DataError(
             options.source,

@@ -1,4 +1,4 @@
-"""Ids that persist: labels numbered anew in each frame, matched by their overlap.
+"""Persistent ids: labels renumbered in each frame are matched by their overlap.
 
 Neighbouring frames are taken so shortly after each other that an object covers most of
 its own pixels again. Object i of one frame is object j of the next if each is the one
@@ -26,8 +26,8 @@ def persistent(labels: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         labels: uint8 `[h w]`, 0 background; one value per object within a frame, which
             may have another in the next.
 
-    Ids are the lowest that are free; one that rested for long is given anew. Of more
-    than 255 objects at a time the smallest become background.
+    A new object gets the lowest free id; an id is reused once its object has been gone
+    for `_REST` frames. Of more than 255 objects at a time the smallest become background.
     """
     last_seen = np.full(256, -_REST - 1)
     before: np.ndarray | None = None

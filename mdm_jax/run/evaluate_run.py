@@ -26,7 +26,7 @@ from mdm_jax.evaluation.map_files import Maps
 from mdm_jax.evaluation.protocols import DepthProtocol
 from mdm_jax.evaluation.report import caveats, page, sections, tables
 from mdm_jax.prediction import trajectory
-from mdm_jax.recording import opening
+from mdm_jax.recording import own_recordings
 from mdm_jax.recording.arrays import Recording
 from mdm_jax.run import loading
 from mdm_jax.run.run import Run
@@ -229,7 +229,7 @@ def _drives(run: Run) -> Drives:
 
 def _drives_of_images(run: Run, images: str, intrinsics: str) -> Drives:
     dataset = run.config.dataset
-    recordings = opening.open_video(
+    recordings = own_recordings.open_video(
         images,
         size=dataset.size,
         crop=dataset.crop,

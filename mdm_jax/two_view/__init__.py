@@ -9,8 +9,8 @@ length: |t| = 1, and depth z is in units of that length. Arrays are NumPy on the
 pixel centres lie at integers.
 
 `front_end` composes the parts for one directed pair of frames, `drive_geometry` for a
-whole video: `flow_error`, `texture` and `trust` say which pixels count, `essential` and
-`refinement` give the pose, `heading` its sign, `triangulation` depth, `moving` what
-moves by itself, `still_regions` what is fixed to the camera, `scale_chain` the
+whole video: `flow_error`, `texture` and `trust` select the pixels that count, `essential`
+and `refinement` estimate the pose, `heading` its sign, `triangulation` depth, `moving`
+the moving objects, `still_regions` what is fixed to the camera, `scale_chain` the
 trajectory, and `focal_curve` the focal length.
 """

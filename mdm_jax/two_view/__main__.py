@@ -1,6 +1,6 @@
 """Geometry of a video without training: `python -m mdm_jax.two_view a.mp4 --output=out`.
 
-Gives depth where it can be trusted, the trajectory, what moves by itself and the focal
+Gives depth where it can be trusted, the trajectory, moving objects and the focal
 length, in a minute or two. Start with `out/two_view.html`. Inputs are movies, folders
 of images, or folders of either, which get a folder each.
 """
@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import sys
 
-from absl import app, flags, logging
+from absl import app, flags
 
 from mdm_jax import command_line
 from mdm_jax.flow import flow_sources
@@ -41,14 +40,14 @@ _FPS = flags.DEFINE_float("fps", None, "Frames a second; default: the video's, o
 def main(argv: list[str]):
     if len(argv) < 2 or not _OUTPUT.value:
         raise app.UsageError("expected a video or folder of images, and --output=DIR")
-    logging.set_verbosity(logging.INFO)
+    command_line.log_progress()
     request = video_geometry.Request(
         width=_WIDTH.value,
         max_frames=_MAX_FRAMES.value,
         stride=_STRIDE.value,
         options=dataclasses.replace(front_end.DEFAULT, forward=_FORWARD.value),
     )
-    try:
+    with command_line.one_line_errors(ImportError):
         sources = [
             own_video.with_intrinsics(source, _INTRINSICS.value, required=False)
             for path in argv[1:]
@@ -66,10 +65,6 @@ def main(argv: list[str]):
             fps = _FPS.value or source.frames_per_second or 10.0
             geometry_page.write(folder, source.name, found, fps)
             print(f"{source.name}: {folder / 'two_view.html'}", flush=True)
-    except (ValueError, OSError, ImportError) as error:
-        if logging.level_debug():
-            raise
-        sys.exit(f"error: {error}")
 
 
 def run():

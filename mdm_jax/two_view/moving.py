@@ -1,4 +1,4 @@
-"""What moves by itself: `moves`, `static` or `unknown` for each pixel.
+"""Moving objects: `moves`, `static` or `unknown` for each pixel.
 
 Rigid geometry alone decides, so a vehicle that moves along with the camera, or that the
 camera overtakes on the same epipolar lines, is not found: the first has no parallax and

@@ -10,7 +10,7 @@ from mdm_jax.annotation import clip_annotation, mask_sources
 from mdm_jax.files import image_file
 from mdm_jax.files.errors import DataError
 from mdm_jax.masks import instances, mask_set
-from mdm_jax.recording import opening
+from mdm_jax.recording import own_recordings
 from mdm_jax.sources import own_video
 
 
@@ -43,7 +43,7 @@ def test_what_is_written_is_what_training_reads(root, street):
     summary = _annotate(root)
     assert summary["tracks"] == 4
     assert summary["share_matched"] == 1
-    (recording,) = opening.open_video(
+    (recording,) = own_recordings.open_video(
         root / "drive",
         size=(96, 208),
         intrinsics="fov:60",

@@ -9,7 +9,7 @@ import pytest
 
 from mdm_jax.files.errors import DataError
 from mdm_jax.masks import instances, labels, mask_files, mask_set
-from mdm_jax.recording import opening
+from mdm_jax.recording import own_recordings
 from mdm_jax.synthetic import rendered_drives
 
 N, H, W = 4, 48, 80
@@ -45,7 +45,7 @@ def drive(tmp_path):
 
 
 def _open(root, size, masks="masks", **options):
-    return opening.open_video(
+    return own_recordings.open_video(
         root / "drive",
         size=size,
         crop=(0.0, 0.1, 0.0, 0.0),

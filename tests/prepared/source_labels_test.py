@@ -12,7 +12,7 @@ import pytest
 from mdm_jax import sources
 from mdm_jax.files.errors import DataError
 from mdm_jax.input_pipeline import raw_data
-from mdm_jax.prepared import opening, reading
+from mdm_jax.prepared import build_sources, reading
 from mdm_jax.prepared.options import Options
 from tests.prepared import killed
 
@@ -209,7 +209,7 @@ def test_tracks_of_one_drive_alone_are_kept_when_there_are_more(
 def test_clips_travel_to_other_processes(both_eyes, tmp_path):
     root, _ = both_eyes
     options = Options(name="kitti_raw", source=str(root), data_dir=str(tmp_path))
-    clips = opening.to_annotate(options)
+    clips = build_sources.to_annotate(options)
     copied = pickle.loads(pickle.dumps(clips))
     assert [len(clip.frame_names()) for clip in copied] == [3, 3]
     for clip, other in zip(clips, copied, strict=True):

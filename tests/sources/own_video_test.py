@@ -9,7 +9,7 @@ import pytest
 
 from mdm_jax.files import array_cache
 from mdm_jax.input_pipeline import clips, raw_data
-from mdm_jax.recording import opening
+from mdm_jax.recording import own_recordings
 from mdm_jax.sources import own_video
 from mdm_jax.train import data
 
@@ -18,7 +18,7 @@ SIZE = (32, 48)
 
 def _open(path, tmp_path, **options):
     options = {"size": SIZE, "intrinsics": "fov:60", **options}
-    return opening.open_video(path, cache_dir=tmp_path / "cache", **options)
+    return own_recordings.open_video(path, cache_dir=tmp_path / "cache", **options)
 
 
 def _frames(count, height=40, width=64, seed=0):

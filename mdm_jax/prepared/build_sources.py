@@ -19,7 +19,7 @@ from mdm_jax.prepared import layout
 from mdm_jax.prepared.options import Options
 from mdm_jax.prepared.source_labels import SourceLabels
 from mdm_jax.prepared.viewed_source import ViewedSource
-from mdm_jax.recording import opening as recording_opening
+from mdm_jax.recording import opening
 from mdm_jax.sources.source import Source
 
 
@@ -102,9 +102,9 @@ def _open(source: Source, masks: MaskSet | None, options: Options) -> ViewedSour
     crop = options.crop if any(options.crop) else source.crop
     view = view_lib.centred(source.size, options.size, crop)
     truth = options.with_truth
-    poses = recording_opening.poses_from_start(source) if truth else None
+    poses = opening.poses_from_start(source) if truth else None
     seconds = source.timestamps()
-    recording_opening.image_files(source)
+    opening.image_files(source)
     announced, source = len(source), source.counted()
     if len(source) < announced:
         logging.warning(
@@ -123,6 +123,6 @@ def _open(source: Source, masks: MaskSet | None, options: Options) -> ViewedSour
         view,
         np.full((len(source), 4, 4), np.nan) if poses is None else poses,
         np.full(len(source), np.nan) if seconds is None else seconds,
-        truth and recording_opening.has_points(source),
+        truth and opening.has_points(source),
         labels,
     )
