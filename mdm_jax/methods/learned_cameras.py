@@ -43,9 +43,7 @@ def before_motion(
     *_, height, width, _ = batch.frames.shape
     if camera.intrinsics == "pair":
         # The net predicts these, so its input is a fixed guess.
-        focal = (height + width) / 2
-        guess = intrinsics_lib.matrix(focal, focal, (width - 1) / 2, (height - 1) / 2)
-        guess = jnp.asarray(guess, jnp.float32)[None]
+        guess = jnp.asarray(intrinsics_lib.initial_guess((height, width)))[None]
         return jnp.broadcast_to(guess, batch.intrinsics.shape)
     if batch.video_index is None:
         raise ValueError("config.camera.intrinsics=video needs video_index in batches")

@@ -138,7 +138,7 @@ class Run(inference.Model):
         return {
             "workdir": str(self.workdir.resolve()),
             "step": self.step,
-            # A run can be trained anew in the same folder, up to the same step.
+            # Another run may be trained in the same folder, up to the same step.
             "written": folder.stat().st_mtime_ns if folder.is_dir() else None,
         }
 

@@ -22,7 +22,7 @@ _CONTINUITY = 0.5
 def resolve(
     pose: RelativePose,
     *,
-    previous: Float[np.ndarray, 3] | None = None,
+    previous: Float[np.ndarray, " 3"] | None = None,
     forward: bool = True,
 ) -> RelativePose:
     """Returns the pose with the most likely sign of t.
