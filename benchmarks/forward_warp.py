@@ -247,7 +247,7 @@ def main(argv: list[str]):
     except ImportError as error:
         raise SystemExit("the peer needs PyTorch: pip install -e '.[bench]'") from error
     from mdm_jax import settings
-    from mdm_jax.train import reporting
+    from mdm_jax.training import reporting
 
     both_on_gpu = jax.default_backend() == "gpu" and torch.cuda.is_available()
     if jax.default_backend() != "cpu" and not both_on_gpu:

@@ -220,7 +220,7 @@ def main(argv: list[str]):
         raise app.UsageError(f"unknown cases {unknown}; there are {list(CASES)}")
     sys.path.insert(0, str(ROOT))
     from mdm_jax.prepared import layout
-    from mdm_jax.train import reporting
+    from mdm_jax.training import reporting
 
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:

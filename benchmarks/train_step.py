@@ -107,7 +107,7 @@ def measure(name: str, cache: str, steps: int) -> dict[str, object]:
 
     config = synthetic.get_config(str(CASES[name].get("method", "")))
     config.update_from_flattened_dict(CASES[name])
-    from mdm_jax.train import startup
+    from mdm_jax.training import startup
 
     startup.configure_jax(config.train.cpu_devices, cache)
     import jax
@@ -115,9 +115,9 @@ def measure(name: str, cache: str, steps: int) -> dict[str, object]:
 
     from mdm_jax import methods
     from mdm_jax.structs import batch_from_arrays
-    from mdm_jax.train import optimizer, sharding
-    from mdm_jax.train import state as state_lib
-    from mdm_jax.train import step as step_lib
+    from mdm_jax.training import optimizer, sharding
+    from mdm_jax.training import state as state_lib
+    from mdm_jax.training import step as step_lib
 
     mesh = sharding.make_mesh()
     layout = sharding.replicated(mesh)
@@ -184,7 +184,7 @@ def main(argv: list[str]):
     unknown = set(_CASES.value) - set(CASES)
     if unknown:
         raise app.UsageError(f"unknown cases {unknown}; there are {list(CASES)}")
-    from mdm_jax.train import reporting
+    from mdm_jax.training import reporting
 
     results = []
     for name in _CASES.value or CASES:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from mdm_jax import geometry, losses
     from mdm_jax.evaluation.evaluate_files import evaluate_files
     from mdm_jax.run.loading import load
-    from mdm_jax.train.loop import train_and_evaluate
+    from mdm_jax.training.loop import train
 
-__all__ = ["evaluate_files", "geometry", "load", "losses", "train_and_evaluate"]
+__all__ = ["evaluate_files", "geometry", "load", "losses", "train"]
 __version__ = "0.1.0"
 
 # Name to its module and the name there; modules have none.
@@ -27,8 +27,7 @@ _PUBLIC = {
     "geometry": ("mdm_jax.geometry", ""),
     "load": ("mdm_jax.run.loading", "load"),
     "losses": ("mdm_jax.losses", ""),
-    # Not `train`: that is the package, once it is imported.
-    "train_and_evaluate": ("mdm_jax.train.loop", "train_and_evaluate"),
+    "train": ("mdm_jax.training.loop", "train"),
 }
 
 

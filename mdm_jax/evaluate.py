@@ -35,7 +35,7 @@ from mdm_jax.evaluation import (
     trajectory_files,
 )
 from mdm_jax.evaluation.report import page
-from mdm_jax.train import reporting, startup
+from mdm_jax.training import reporting, startup
 
 if typing.TYPE_CHECKING:
     from mdm_jax.run.run import Run

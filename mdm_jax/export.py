@@ -27,7 +27,7 @@ from absl import app, flags
 
 from mdm_jax import command_line, settings
 from mdm_jax.run import exporting, loading
-from mdm_jax.train import startup
+from mdm_jax.training import startup
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run to export.")
 _FORMAT = flags.DEFINE_enum(

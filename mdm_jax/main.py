@@ -19,7 +19,7 @@ from ml_collections import config_flags
 
 from mdm_jax import command_line, explain, settings
 from mdm_jax.methods import renamed_settings
-from mdm_jax.train import startup
+from mdm_jax.training import startup
 
 config_flags.register_flag_parser_for_type(tuple, settings.TupleParser())
 
@@ -51,11 +51,11 @@ def main(argv: list[str]):
     if _MULTIHOST.value:
         jax.distributed.initialize()
     # Imported here: some of these modules ask JAX for its devices.
-    from mdm_jax.train import loop
+    from mdm_jax.training import loop
 
     logging.info("%d x %s", jax.device_count(), jax.devices()[0].device_kind)
     with command_line.one_line_errors(FloatingPointError):
-        loop.train_and_evaluate(config, workdir)
+        loop.train(config, workdir)
 
 
 def _parse(arguments: list[str]) -> list[str]:

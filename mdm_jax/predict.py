@@ -18,7 +18,7 @@ from absl import flags
 
 from mdm_jax import command_line
 from mdm_jax.prediction import request as request_lib
-from mdm_jax.train import startup
+from mdm_jax.training import startup
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run that predicts.")
 _INPUT = flags.DEFINE_string(

@@ -8,7 +8,7 @@ import pytest
 
 from mdm_jax import config as config_lib
 from mdm_jax import explain, methods, presets, settings
-from mdm_jax.train import checkpoint, optimizer
+from mdm_jax.training import checkpoint, optimizer
 
 OLD_RUNS = pathlib.Path(__file__).parent / "old_runs"
 CONFIGS = sorted((pathlib.Path(__file__).parents[1] / "configs").glob("*.py"))

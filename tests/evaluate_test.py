@@ -18,7 +18,7 @@ from mdm_jax import methods
 from mdm_jax.evaluation import protocols, trajectory_files
 from mdm_jax.run import evaluate_run
 from mdm_jax.structs import batch_from_arrays
-from mdm_jax.train import checkpoint, preflight
+from mdm_jax.training import checkpoint, preflight
 
 ROOT = pathlib.Path(__file__).parents[1]
 

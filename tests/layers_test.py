@@ -26,7 +26,7 @@ LAYERS = (
     ("visualize",),
     ("evaluation",),
     ("prediction",),
-    ("train",),
+    ("training",),
     ("run",),
     (
         "main",
@@ -111,7 +111,7 @@ def test_every_module_imports_its_own_package_and_lower_layers_only():
         ("mdm_jax.geometry.warp", "from mdm_jax.geometry import camera"),
         ("mdm_jax.geometry.warp", "from . import camera"),
         ("mdm_jax.losses.ssim", "from mdm_jax import numerics, structs"),
-        ("mdm_jax.train.loop", "import mdm_jax\nfrom mdm_jax.methods import base"),
+        ("mdm_jax.training.loop", "import mdm_jax\nfrom mdm_jax.methods import base"),
         ("mdm_jax.settings", "from mdm_jax import structs"),
     ],
 )
@@ -125,7 +125,7 @@ def test_imports_downwards_are_allowed(module, source):
         ("mdm_jax.geometry.warp", "from mdm_jax.networks import layers"),
         ("mdm_jax.geometry.warp", "from ..networks import layers"),
         ("mdm_jax.losses.ssim", "from mdm_jax import networks"),
-        ("mdm_jax.methods.base", "def f():\n    import mdm_jax.train.step"),
+        ("mdm_jax.methods.base", "def f():\n    import mdm_jax.training.step"),
         ("mdm_jax.visualize.plots", "from mdm_jax.evaluation.report import writing"),
         ("mdm_jax.helpers", ""),
     ],
@@ -155,7 +155,7 @@ class Absent:
             raise ImportError(f"{name} is not installed (in this test)")
 
 sys.meta_path.insert(0, Absent())
-import mdm_jax.train.loop
+import mdm_jax.training.loop
 assert not ABSENT & set(sys.modules), ABSENT & set(sys.modules)
 """
     result = subprocess.run(

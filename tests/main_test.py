@@ -32,7 +32,7 @@ def _train(*arguments):
 def test_hosts_find_each_other_before_training(
     monkeypatch, tmp_path, import_command, multihost
 ):
-    from mdm_jax.train import loop
+    from mdm_jax.training import loop
 
     main, _ = import_command("main")
     calls = []
@@ -49,9 +49,7 @@ def test_hosts_find_each_other_before_training(
     monkeypatch.setattr(
         main.jax.distributed, "initialize", lambda: calls.append("initialize")
     )
-    monkeypatch.setattr(
-        loop, "train_and_evaluate", lambda config, workdir: calls.append("train")
-    )
+    monkeypatch.setattr(loop, "train", lambda config, workdir: calls.append("train"))
     verbosity = main.logging.get_verbosity()
     main.main(["mdm_jax"])
     main.logging.set_verbosity(verbosity)

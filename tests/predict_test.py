@@ -16,7 +16,7 @@ from mdm_jax.methods.base import Method
 from mdm_jax.run import loading
 from mdm_jax.run.run import Run
 from mdm_jax.structs import Pairs, Pose, Prediction
-from mdm_jax.train import startup
+from mdm_jax.training import startup
 
 SIZE = (32, 40)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mdm_jax
-from tests.train.conftest import toy_config, trained
+from tests.training.conftest import toy_config, trained
 
 __all__ = ["toy_config", "trained"]
 
@@ -23,7 +23,7 @@ def test_importing_the_package_imports_neither_jax_nor_flax():
     program = """
 import sys
 import mdm_jax
-assert {"load", "train_and_evaluate", "evaluate_files", "geometry", "losses"} <= set(dir(mdm_jax))
+assert {"load", "train", "evaluate_files", "geometry", "losses"} <= set(dir(mdm_jax))
 heavy = {"jax", "flax", "numpy", "cv2", "orbax", "tensorflow"} & set(sys.modules)
 assert not heavy, heavy
 """

@@ -30,7 +30,7 @@ from mdm_jax.recording import own_recordings
 from mdm_jax.recording.arrays import Recording
 from mdm_jax.run import loading
 from mdm_jax.run.run import Run
-from mdm_jax.train import data
+from mdm_jax.training import data
 
 
 def open_run(

@@ -26,7 +26,7 @@ from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.methods import inference
 from mdm_jax.networks import pretrained
 from mdm_jax.run.run import Run
-from mdm_jax.train import preflight
+from mdm_jax.training import preflight
 
 FORMATS = ("params", "stablehlo", "onnx", "torch")
 PLATFORMS = ("cpu", "cuda", "tpu")

@@ -20,7 +20,7 @@ from mdm_jax import config as config_lib
 from mdm_jax import methods, settings
 from mdm_jax.methods.base import Method, Variables
 from mdm_jax.run.run import Run
-from mdm_jax.train import checkpoint, preflight
+from mdm_jax.training import checkpoint, preflight
 
 # Number of differences that an error lists.
 _MAX_LISTED = 5

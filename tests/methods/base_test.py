@@ -9,7 +9,7 @@ import pytest
 from mdm_jax import methods, presets
 from mdm_jax.methods import base
 from mdm_jax.structs import Batch, Prediction, batch_from_arrays
-from mdm_jax.train import preflight
+from mdm_jax.training import preflight
 
 
 class _Normed(nn.Module):

@@ -9,7 +9,7 @@ import pytest
 
 from mdm_jax import methods, presets
 from mdm_jax.structs import batch_from_arrays
-from mdm_jax.train import sharding
+from mdm_jax.training import sharding
 
 HEIGHT, WIDTH = 32, 48
 CLIPS = 8

@@ -11,7 +11,7 @@ import pytest
 from mdm_jax import sources
 from mdm_jax.input_pipeline import augment, clips, loader
 from mdm_jax.prepared import layout, reading
-from mdm_jax.train import data
+from mdm_jax.training import data
 
 AUGMENT = {"min_crop_scale": 0.7, "color_probability": 0.8}
 

@@ -1,5 +1,5 @@
 """Trained runs of a toy method."""
 
-from tests.train.conftest import toy_config, trained
+from tests.training.conftest import toy_config, trained
 
 __all__ = ["toy_config", "trained"]

@@ -8,7 +8,7 @@ import pytest
 
 from mdm_jax.evaluation import evaluate_files, map_files, protocols
 from mdm_jax.run import evaluate_run
-from mdm_jax.train import data
+from mdm_jax.training import data
 
 PLAIN = protocols.get("synthetic")
 

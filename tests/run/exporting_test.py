@@ -18,7 +18,7 @@ from mdm_jax import methods, settings
 from mdm_jax.networks import pretrained
 from mdm_jax.run import exporting
 from mdm_jax.run.run import Run
-from mdm_jax.train import preflight
+from mdm_jax.training import preflight
 
 _HEIGHT, _WIDTH = 32, 40
 _JAX = ("jax", "jaxlib", "numpy", "scipy", "ml_dtypes", "opt_einsum", "flatbuffers")

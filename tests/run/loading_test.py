@@ -11,7 +11,7 @@ from mdm_jax import config as config_lib
 from mdm_jax import methods
 from mdm_jax.run import loading
 from mdm_jax.structs import batch_from_arrays
-from mdm_jax.train import checkpoint, data
+from mdm_jax.training import checkpoint, data
 
 
 def _edit(path, **changes):

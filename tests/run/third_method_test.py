@@ -23,7 +23,7 @@ def test_a_third_method_is_trained_evaluated_predicted_and_exported(
     registered, tmp_path
 ):
     workdir = tmp_path / "run"
-    final = mdm_jax.train_and_evaluate(config.get_config(), str(workdir))
+    final = mdm_jax.train(config.get_config(), str(workdir))
     assert 0 < final["test_drive/depth/abs_rel"] < 10
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     assert {"loss/colour", "loss/speed"} <= set(json.loads(lines[0]))

@@ -11,7 +11,7 @@ from mdm_jax.files import array_cache
 from mdm_jax.input_pipeline import clips, raw_data
 from mdm_jax.recording import own_recordings
 from mdm_jax.sources import own_video
-from mdm_jax.train import data
+from mdm_jax.training import data
 
 SIZE = (32, 48)
 

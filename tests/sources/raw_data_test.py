@@ -8,7 +8,7 @@ import pytest
 from mdm_jax import config as config_lib
 from mdm_jax import sources
 from mdm_jax.input_pipeline import clips, raw_data
-from mdm_jax.train import data
+from mdm_jax.training import data
 
 WITH_POSES = ("ddad", "kitti_odometry", "kitti_raw", "nuscenes", "waymo_v1", "waymo_v2")
 WITH_LABELS = ("struct2depth", "waymo_v1", "waymo_v2")

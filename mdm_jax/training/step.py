@@ -17,7 +17,7 @@ from clu import metrics as clu_metrics
 
 from mdm_jax.methods.base import Method, total_loss
 from mdm_jax.structs import batch_from_arrays
-from mdm_jax.train.state import NOISE_STREAM, TrainState, random_key
+from mdm_jax.training.state import NOISE_STREAM, TrainState, random_key
 
 Arrays = Mapping[str, jax.Array]
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdm_jax.train import reporting
+from mdm_jax.training import reporting
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mdm_jax import config as config_lib
-from mdm_jax.train import data, preflight
+from mdm_jax.training import data, preflight
 
 
 def _check(config):

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 from mdm_jax.input_pipeline.loader import LoaderIterator
-from mdm_jax.train import checkpoint
-from mdm_jax.train.state import TrainState
-from mdm_jax.train.step import StepMetrics
+from mdm_jax.training import checkpoint
+from mdm_jax.training.state import TrainState
+from mdm_jax.training.step import StepMetrics
 
 # Steps between checks, if there are no log lines in between.
 CHECK_EVERY = 100

@@ -16,9 +16,9 @@ from mdm_jax.methods import base
 from mdm_jax.methods.base import Method
 from mdm_jax.networks import resnet
 from mdm_jax.structs import Prediction, batch_from_arrays
-from mdm_jax.train import sharding
-from mdm_jax.train import state as state_lib
-from mdm_jax.train import step as step_lib
+from mdm_jax.training import sharding
+from mdm_jax.training import state as state_lib
+from mdm_jax.training import step as step_lib
 
 
 def _arrays(batch=8, height=32, width=40):

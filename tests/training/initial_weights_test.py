@@ -11,8 +11,8 @@ import safetensors.numpy
 from mdm_jax import methods, presets
 from mdm_jax.methods import depth_nets
 from mdm_jax.networks import dpt_head, pretrained, vit
-from mdm_jax.train import data, initial_weights, loop, preflight
-from mdm_jax.train import state as state_lib
+from mdm_jax.training import data, initial_weights, loop, preflight
+from mdm_jax.training import state as state_lib
 
 
 def _variables(config, seed):
@@ -150,7 +150,7 @@ def test_a_resumed_run_does_not_begin_again(
 
     monkeypatch.setattr(initial_weights, "apply", apply)
     for _ in range(2):
-        loop.train_and_evaluate(toy_config, str(tmp_path / "run"))
+        loop.train(toy_config, str(tmp_path / "run"))
     assert calls == ["check", "apply"]
 
 

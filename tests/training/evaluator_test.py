@@ -10,9 +10,9 @@ import pytest
 
 from mdm_jax import methods
 from mdm_jax.structs import batch_from_arrays
-from mdm_jax.train import data, optimizer, sharding
-from mdm_jax.train import evaluator as evaluator_lib
-from mdm_jax.train import state as state_lib
+from mdm_jax.training import data, optimizer, sharding
+from mdm_jax.training import evaluator as evaluator_lib
+from mdm_jax.training import state as state_lib
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from mdm_jax.files import atomic
 from mdm_jax.methods import inference
 from mdm_jax.methods.base import Method
 from mdm_jax.recording.arrays import Recording
-from mdm_jax.train import data, reporting, sharding
-from mdm_jax.train.state import TrainState
+from mdm_jax.training import data, reporting, sharding
+from mdm_jax.training.state import TrainState
 from mdm_jax.visualize import panel
 
 PANEL_ROWS = 5

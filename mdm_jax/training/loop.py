@@ -1,4 +1,4 @@
-"""Training from start to end: `train_and_evaluate(config, workdir)`.
+"""Training from start to end: `train(config, workdir)`.
 
 The order is fixed: check the config, open the data, make or restore the state, and then
 step, and log, save and evaluate at their intervals. The loop waits for the device at
@@ -23,7 +23,7 @@ from mdm_jax import methods
 from mdm_jax.methods import trainable
 from mdm_jax.methods.base import Method
 from mdm_jax.structs import batch_from_arrays
-from mdm_jax.train import (
+from mdm_jax.training import (
     checkpoint,
     data,
     failure,
@@ -33,14 +33,12 @@ from mdm_jax.train import (
     reporting,
     sharding,
 )
-from mdm_jax.train import evaluator as evaluator_lib
-from mdm_jax.train import state as state_lib
-from mdm_jax.train import step as step_lib
+from mdm_jax.training import evaluator as evaluator_lib
+from mdm_jax.training import state as state_lib
+from mdm_jax.training import step as step_lib
 
 
-def train_and_evaluate(
-    config: ml_collections.ConfigDict, workdir: str
-) -> dict[str, float]:
+def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, float]:
     """Trains as configured, in or from `workdir`, and returns the final metrics.
 
     Writes into `workdir`: `config.json`, `settled_config.json`, `checkpoints/`,

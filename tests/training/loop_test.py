@@ -10,7 +10,7 @@ import pytest
 
 from mdm_jax.input_pipeline import loader
 from mdm_jax.recording.arrays import Recording
-from mdm_jax.train import checkpoint, data, loop, reporting
+from mdm_jax.training import checkpoint, data, loop, reporting
 
 
 def _runner(config, recordings, monkeypatch):
@@ -29,7 +29,7 @@ def _runner(config, recordings, monkeypatch):
     def run(workdir, **changes):
         changed = config.copy_and_resolve_references()
         changed.update_from_flattened_dict(changes)
-        return loop.train_and_evaluate(changed, str(workdir))
+        return loop.train(changed, str(workdir))
 
     return run
 
@@ -305,7 +305,7 @@ def test_mistakes_in_a_config_are_found_before_data_are_opened(
     with tiny_config.unlocked():
         tiny_config.update_from_flattened_dict(changes)
     with pytest.raises(ValueError, match=message):
-        loop.train_and_evaluate(tiny_config, str(tmp_path / "run"))
+        loop.train(tiny_config, str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
@@ -318,7 +318,7 @@ def test_recordings_without_truth_train_and_are_drawn(
     )
     toy_config.train.batch_size = 8
     toy_config.train.num_steps = 1
-    final = loop.train_and_evaluate(toy_config, str(tmp_path))
+    final = loop.train(toy_config, str(tmp_path))
     assert np.isfinite(final["train_drive/reconstruction/colour_error"])
     # Nothing is known of the camera, so that it is learned, and said.
     assert final["train_drive/intrinsics/fx"] == pytest.approx(40, abs=0.1)

@@ -1,4 +1,4 @@
-"""Tests of mdm_jax.train.optimizer."""
+"""Tests of mdm_jax.training.optimizer."""
 
 import flax.traverse_util
 import jax
@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from mdm_jax import config as config_lib
-from mdm_jax.train import optimizer
+from mdm_jax.training import optimizer
 
 
 def _config(**options):

@@ -16,7 +16,7 @@ from mdm_jax.input_pipeline import augment
 from mdm_jax.methods.base import Method, Variables, total_loss
 from mdm_jax.sources import own_video
 from mdm_jax.structs import batch_from_arrays
-from mdm_jax.train import initial_weights, optimizer, sharding
+from mdm_jax.training import initial_weights, optimizer, sharding
 
 
 def check(config: ml_collections.ConfigDict, mesh: Mesh, *, resumes: bool = False):

@@ -29,7 +29,7 @@ from mdm_jax.networks import (
     pretrained,
     weight_files,
 )
-from mdm_jax.train.state import TrainState
+from mdm_jax.training.state import TrainState
 
 RECORD = "initial_weights.json"
 # Networks of the methods that may hold a ResNet that sees two frames.

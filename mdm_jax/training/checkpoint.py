@@ -21,8 +21,8 @@ from absl import logging
 from mdm_jax import config as config_lib
 from mdm_jax import settings
 from mdm_jax.files import atomic
-from mdm_jax.train.state import TrainState
-from mdm_jax.train.step import StepMetrics
+from mdm_jax.training.state import TrainState
+from mdm_jax.training.step import StepMetrics
 
 # Settings that may change when a run is resumed: how long, how often and on what
 # hardware, but nothing that changes the result of a step.
