@@ -38,6 +38,7 @@ def _use_full_width(config):
 VARIANTS = {
     "motion_field": presets.use_motion_field,
     "instance_motion": presets.use_instance_motion,
+    "pretrained": presets.use_pretrained,
     "smoke": presets.shrink_to_smoke,
     "paper_net": _use_paper_net,
     "full_width": _use_full_width,

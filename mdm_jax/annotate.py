@@ -10,8 +10,8 @@ section 3.4):
         --config.dataset.masks=tracked
 
 `--input` is a folder of images, a movie, or a folder with several of either, each of
-which is one clip. `--masks` is a folder or file of masks, `maskrcnn:WEIGHTS.pth`, or
-`call:package.module.function`; `--flow` is `dis`, a folder, `raft:WEIGHTS.pth` or
+which is one clip. `--masks` is a folder or file of masks, `motion` (what moves by itself;
+no network is needed), `maskrcnn:WEIGHTS.pth`, or `call:package.module.function`; `--flow` is `dis`, a folder, `raft:WEIGHTS.pth` or
 `call:...`; see `mdm_jax/annotation/mask_sources.py` and `mdm_jax/flow/flow_sources.py`.
 Each clip gets a folder with label maps, `summary.json` and `overview.webm`. The same
 command resumes an interrupted run. Clips of raw data sets are annotated by
@@ -28,6 +28,7 @@ from absl import app, flags
 from mdm_jax import command_line, sources
 from mdm_jax.annotation import annotator, command_flags
 from mdm_jax.files import errors
+from mdm_jax.sources import own_video
 from mdm_jax.visualize import instance_overview
 
 _INPUT = flags.DEFINE_string("input", None, "Frames: folder of images, movie, or both.")
@@ -51,7 +52,12 @@ def main(argv: list[str]):
     with command_line.one_line_errors(
         ImportError, if_interrupted="interrupted: the same command resumes this run"
     ):
-        clips = sources.open_sources("video", _INPUT.value, intrinsics="learned")
+        clips = [
+            own_video.with_intrinsics(clip, "", required=False)
+            for clip in sources.open_sources(
+                "video", _INPUT.value, intrinsics="learned"
+            )
+        ]
         annotator.annotate(
             clips,
             pathlib.Path(_OUTPUT.value).expanduser(),

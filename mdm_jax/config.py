@@ -167,7 +167,7 @@ def base_config() -> ConfigDict:
     c.two_view.decay_steps = 0
     # Largest width, in pixels, of the original frames that flow is computed on. Larger
     # is slower and more accurate.
-    c.two_view.max_width = 640
+    c.two_view.max_width = 1280
 
     c.optimizer = ConfigDict()
     # `adam`, or `muon`: orthogonal updates of the convolutions at `muon_learning_rate`,

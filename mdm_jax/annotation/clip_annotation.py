@@ -27,8 +27,8 @@ class Request:
     """What to annotate clips with.
 
     Attributes:
-        masks: masks of single frames; its root may also be `maskrcnn:WEIGHTS` or
-            `call:DOTTED.NAME`, see `mask_sources`.
+        masks: masks of single frames; its root may also be `maskrcnn:WEIGHTS`,
+            `motion` or `call:DOTTED.NAME`, see `mask_sources`.
         flow: source of optical flow, see `flow_sources`.
         class_maps: see `mask_sources.create`.
         options: which masks are objects, and which objects match.
@@ -166,6 +166,10 @@ def _fingerprint(source: Source, request: Request) -> str:
                 named = [path for path in inside if source.name in str(path)]
                 inside = named or inside
         paths += [path for path in inside if path.is_file()]
+    camera = source.intrinsics if request.masks.root == mask_sources.MOTION else None
     return fingerprint.digest(
-        _VERSION, fingerprint.file_identities(paths), request.to_json()
+        _VERSION,
+        fingerprint.file_identities(paths),
+        request.to_json(),
+        *([] if camera is None else [camera]),
     )

@@ -81,7 +81,7 @@ def define() -> AnnotationFlags:
         flags.DEFINE_string(
             "masks",
             None,
-            "Masks: folder, file, maskrcnn:WEIGHTS.pth or call:package.module.function",
+            "Masks: folder, file, motion, maskrcnn:WEIGHTS.pth or call:package.function",
         ),
         flags.DEFINE_integer(
             "mask_background",

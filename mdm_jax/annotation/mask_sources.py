@@ -1,9 +1,10 @@
-"""Where the masks of single frames come from: files, Mask R-CNN, or any function.
+"""Where the masks of single frames come from: files, networks, motion, any function.
 
 | name               | source                                                         |
 |--------------------|----------------------------------------------------------------|
 | a folder or file   | label maps (PNG, NPZ) or run lengths (JSON, TXT), `mask_files` |
 | `maskrcnn:WEIGHTS` | torchvision's Mask R-CNN with a file of its weights            |
+| `motion`           | what moves by itself, see `moving_objects`                     |
 | `call:pkg.mod.f`   | `f(frame)` of a `Frame`: `Instances`, or bool `[k h w]`        |
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mdm_jax.annotation import moving_objects
 from mdm_jax.files import file_content, image_file
 from mdm_jax.files.errors import DataError
 from mdm_jax.flow import callables
@@ -27,12 +29,14 @@ from mdm_jax.sources.source import Source
 # Returns the objects of a frame. Masks may overlap; ids are ignored.
 MaskSource = Callable[[Frame], Instances]
 
+MOTION = "motion"
+
 
 def create(masks: MaskSet, source: Source, *, class_maps: str = "") -> MaskSource:
     """Returns a mask source by name, see the table above.
 
     Args:
-        masks: its root is a path, `maskrcnn:WEIGHTS` or `call:DOTTED.NAME`.
+        masks: its root is a path, `maskrcnn:WEIGHTS`, `motion` or `call:DOTTED.NAME`.
         source: the video.
         class_maps: folder of PNG with the class of each pixel, for masks in files that
             do not tell their class; empty for none.
@@ -48,6 +52,8 @@ def create(masks: MaskSet, source: Source, *, class_maps: str = "") -> MaskSourc
         return mask_rcnn.load(pathlib.Path(value).expanduser())
     if kind == "call" and value:
         return _from_function(value)
+    if masks.root == MOTION:
+        return moving_objects.MovingObjects(source)
     names = source.frame_names()
     files = masks.open(source.name, names, size=source.size)
     if not class_maps:

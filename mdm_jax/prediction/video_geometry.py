@@ -165,10 +165,10 @@ def analyse(source: Source, request: Request) -> VideoGeometry:
     found = drive_geometry.survey(
         _spread(frames, _SURVEYED), guess, flow=request.flow, options=request.options
     )
-    intrinsics, origin = guess, "given" if given is not None else "guess"
-    if given is None and found.focal is not None and found.focal.observable:
-        origin, scale = "focal curve", found.focal.best / guess[0, 0]
-        intrinsics = guess * np.array([[scale, 1, 1], [1, scale, 1], [1, 1, 1]])
+    intrinsics, origin = guess, "given"
+    if given is None:
+        intrinsics = found.refine(guess)
+        origin = "guess" if intrinsics is guess else "focal curve"
     logging.info(
         "%s: %d frames, stride %d, focal length %.0f px (%s)",
         source.name,

@@ -57,6 +57,13 @@ class Survey:
     usable: Bool[Array, "h w"]
     focal: focal_curve.FocalCurve | None
 
+    def refine(self, guess: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
+        """Returns guessed intrinsics with the focal length, where it is observable."""
+        if self.focal is None or not self.focal.observable:
+            return guess
+        scale = self.focal.best / guess[0, 0]
+        return guess * np.array([[scale, 1, 1], [1, scale, 1], [1, 1, 1]])
+
 
 def survey(
     pairs: Iterable[Sequence[UInt8[Array, "h w 3"]]],

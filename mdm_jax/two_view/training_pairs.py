@@ -109,17 +109,17 @@ class _Work:
         guess = intrinsics_lib.initial_guess(self.size)
         starts = set(np.linspace(0, self.count - 1, _SURVEYED).astype(int).tolist())
         pairs = (pair for index, *pair in self.pairs() if index in starts)
-        curve = drive_geometry.survey(pairs, guess, options=self.options).focal
-        observable = curve is not None and curve.observable
-        focal = curve.best if curve is not None and observable else guess[0, 0]
+        found = drive_geometry.survey(pairs, guess, options=self.options)
+        intrinsics = found.refine(guess)
         logging.info(
             "%s: two-view geometry takes a focal length of %.2f image widths (%s)",
             self.recording.name,
-            focal / self.size[1],
-            "from the focal curve" if observable else "a guess: it cannot be observed",
+            intrinsics[0, 0] / self.size[1],
+            "a guess: it cannot be observed"
+            if intrinsics is guess
+            else "from the focal curve",
         )
-        scale = float(focal / guess[0, 0])
-        return guess * np.array([[scale, 1, 1], [1, scale, 1], [1, 1, 1]])
+        return intrinsics
 
     def pairs(self) -> Iterator[tuple[int, Array, Array]]:
         """Yields the index of the first frame of each pair, and both frames."""
