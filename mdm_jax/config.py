@@ -202,6 +202,9 @@ def base_config() -> ConfigDict:
     c.train.num_steps = 400_000
     # Mean log depth that the loss `log_scale_pin` pulls to.
     c.train.log_depth_pin = 2.0
+    # Training stops where the standard deviation of depth in an image, relative to its
+    # mean, is smaller than this: the net predicts a flat wall. 0 never stops.
+    c.train.min_depth_variation = 0.05
     # Steps between log lines, evaluations (0: only at the end) and checkpoints, and how
     # many checkpoints are kept.
     c.train.log_every = 100

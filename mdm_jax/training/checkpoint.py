@@ -17,6 +17,7 @@ import jax
 import ml_collections
 import orbax.checkpoint as ocp
 from absl import logging
+from etils import epath
 
 from mdm_jax import config as config_lib
 from mdm_jax import settings
@@ -31,6 +32,7 @@ MAY_CHANGE = (
     "train.evaluate_every",
     "train.checkpoint_every",
     "train.keep_checkpoints",
+    "train.min_depth_variation",
     "train.cpu_devices",
     "train.compilation_cache",
     "dataset.path",
@@ -190,24 +192,40 @@ class Checkpointer:
         step = self.latest_step()
         if step is None:
             return Resumed(state, metrics, 0.0)
+        try:
+            saved = metrics.only(self._saved_metrics(step))
+        except Exception as error:
+            raise self._unreadable(step, error) from error
         args = ocp.args.Composite(
             state=ocp.args.StandardRestore(jax.tree.map(_abstract, state)),
-            running_means=ocp.args.StandardRestore(jax.tree.map(_abstract, metrics)),
+            running_means=ocp.args.StandardRestore(jax.tree.map(_abstract, saved)),
             iterator=grain.checkpoint.CheckpointRestore(iterator),
             clock=ocp.args.JsonRestore(),
         )
         try:
             restored = self._manager.restore(step, args=args)
         except Exception as error:
-            raise ValueError(
-                f"checkpoint {self._manager.directory}/{step} cannot be restored into "
-                "this config's state: it is damaged or of other networks. Remove that "
-                "folder to fall back to the one before it. Cause: "
-                f"{str(error)[:500]}"
-            ) from error
+            raise self._unreadable(step, error) from error
         logging.info("Resumed from step %d", step)
+        # Metrics that the run did not have yet begin empty.
+        means = metrics.means | restored["running_means"].means
         return Resumed(
-            restored["state"], restored["running_means"], restored["clock"]["seconds"]
+            restored["state"],
+            restored["running_means"].replace(means=means),
+            restored["clock"]["seconds"],
+        )
+
+    def _saved_metrics(self, step: int) -> set[str]:
+        """Returns the names of the metrics in a checkpoint."""
+        folder = epath.Path(self._manager.directory / str(step) / "running_means")
+        return set(ocp.PyTreeCheckpointHandler().metadata(folder).tree["means"])
+
+    def _unreadable(self, step: int, cause: Exception) -> ValueError:
+        return ValueError(
+            f"checkpoint {self._manager.directory}/{step} cannot be restored into "
+            "this config's state: it is damaged or of other networks. Remove that "
+            "folder to fall back to the one before it. Cause: "
+            f"{str(cause)[:500]}"
         )
 
     def close(self):

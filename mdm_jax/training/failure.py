@@ -1,4 +1,7 @@
-"""Losses that are not finite: keep the batch and the state before it, and stop."""
+"""Trainings that have failed: stop, and say what to do.
+
+Where losses are not finite, the batch and the state before it are stored.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,12 @@ from mdm_jax.training.step import StepMetrics
 
 # Steps between checks, if there are no log lines in between.
 CHECK_EVERY = 100
+# Networks begin with a variation of a few per cent or more, by their random weights.
+FLAT_AFTER = 300
+
+
+class CollapseError(ValueError):
+    """Depth has become the same everywhere in the image."""
 
 
 def stop_if_not_finite(
@@ -58,4 +67,28 @@ def stop_if_not_finite(
         f"{path} and the state before it in checkpoint {failed_step}. Lower "
         "config.optimizer.learning_rate or config.optimizer.clip_norm, or look for "
         "broken frames or intrinsics in the batch, then run the same command to resume"
+    )
+
+
+def stop_if_flat(step: int, variation: float, minimum: float):
+    """Returns unless depth has collapsed to a flat wall.
+
+    Args:
+        step: of the log line; nothing is expected of the first `FLAT_AFTER` steps.
+        variation: `step.depth_variation`, the mean since the last log line.
+        minimum: `config.train.min_depth_variation`; 0 accepts everything.
+
+    Raises:
+        CollapseError: the variation is less than the minimum.
+    """
+    if step < FLAT_AFTER or variation >= minimum:
+        return
+    raise CollapseError(
+        f"depth has collapsed at step {step}: its standard deviation is"
+        f" {100 * variation:.1f} % of its mean, so that every image is a flat wall, and"
+        " training rarely recovers. Begin again in another --workdir with"
+        " config.loss_weights.triangulation=2 (depth from two-view geometry leads),"
+        " smaller config.loss_weights of smoothness and geometric consistency, a lower"
+        " config.optimizer.learning_rate, or pretrained weights (config.networks.init)."
+        " If the scenes are flat, config.train.min_depth_variation=0 goes on"
     )

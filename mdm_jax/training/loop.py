@@ -48,6 +48,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, float]:
     Raises:
         ValueError: config, data or workdir cannot be used; the message says what to do.
         FloatingPointError: a loss was not finite; its batch is kept in `workdir`.
+        CollapseError: depth became the same everywhere, see `failure.stop_if_flat`.
     """
     mesh = sharding.make_mesh()
     preflight.check(config, mesh, resumes=checkpoint.has_any(workdir))
@@ -108,6 +109,11 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, float]:
                 scalars["learning_rate"] = np.asarray(learning_rate(step - 1)).item()
                 scalars["steps_per_second"] = (step - last) / max(seconds - clock, 1e-9)
                 reporter.write_scalars(step, scalars)
+                failure.stop_if_flat(
+                    step,
+                    scalars[step_lib.DEPTH_VARIATION],
+                    config.train.min_depth_variation,
+                )
                 metrics, last, clock = empty, step, seconds
             if save:
                 checkpointer.save(state, metrics, iterator, seconds=seconds)

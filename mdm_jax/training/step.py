@@ -6,7 +6,7 @@ that is split over several devices.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import flax.struct
@@ -14,12 +14,16 @@ import jax
 import jax.numpy as jnp
 import optax
 from clu import metrics as clu_metrics
+from jaxtyping import Array, Float
 
+from mdm_jax import numerics
 from mdm_jax.methods.base import Method, total_loss
 from mdm_jax.structs import batch_from_arrays
 from mdm_jax.training.state import NOISE_STREAM, TrainState, random_key
 
 Arrays = Mapping[str, jax.Array]
+
+DEPTH_VARIATION = "depth_variation"
 
 
 @flax.struct.dataclass
@@ -34,6 +38,11 @@ class StepMetrics:
 
     means: dict[str, clu_metrics.Average]
     failed_step: jax.Array
+
+    def only(self, names: Collection[str]) -> StepMetrics:
+        """Returns the metrics with these names, if there are any."""
+        means = {name: mean for name, mean in self.means.items() if name in names}
+        return self.replace(means=means)
 
 
 TrainStep = Callable[[TrainState, StepMetrics, Arrays], tuple[TrainState, StepMetrics]]
@@ -59,7 +68,17 @@ def metric_names(
 ) -> list[str]:
     """Returns the names of the metrics of a train step; terms of weight 0 have none."""
     terms = [f"loss/{name}" for name, weight in loss_weights.items() if weight]
-    return ["loss/total", "gradient_norm", *terms, *count_names]
+    return ["loss/total", "gradient_norm", DEPTH_VARIATION, *terms, *count_names]
+
+
+def depth_variation(depth: Float[Array, "b n h w"]) -> Float[Array, ""]:
+    """Returns the standard deviation of depth relative to its mean, averaged over images.
+
+    Close to 0, the net has collapsed: it predicts a flat wall for every image.
+    """
+    depth = jax.lax.stop_gradient(depth).astype(jnp.float32)
+    spread, mean = jnp.std(depth, axis=(-2, -1)), jnp.mean(depth, axis=(-2, -1))
+    return jnp.mean(numerics.safe_divide(spread, mean))
 
 
 def make_train_step(
@@ -94,6 +113,7 @@ def make_train_step(
         terms = method.loss_terms(prediction, batch, step)
         total, weighted = total_loss(terms, weights)
         reported = {"loss/total": total}
+        reported[DEPTH_VARIATION] = depth_variation(prediction.depth)
         reported |= {f"loss/{name}": value for name, value in weighted.items()}
         if method.counts is not None:
             reported |= method.counts(prediction)

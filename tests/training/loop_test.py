@@ -243,6 +243,41 @@ def test_a_loss_that_is_not_finite_is_found_in_time(toy_run, tmp_path, monkeypat
     assert steps == [1, 2]
 
 
+def test_depth_that_collapses_stops_training_which_may_go_on(
+    toy_run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop.failure, "FLAT_AFTER", 3)
+    # The toy method predicts one depth for all pixels.
+    message = r"collapsed at step 4: its standard deviation is 0\.0 % .*=0 goes on"
+    with pytest.raises(loop.failure.CollapseError, match=message):
+        toy_run(tmp_path, **{"train.min_depth_variation": 0.05})
+    assert all(line["depth_variation"] < 1e-3 for line in _lines(tmp_path))
+    final = toy_run(tmp_path, **{"train.min_depth_variation": 0.0})
+    assert np.isfinite(final["train_drive/depth/abs_rel"])
+
+
+def test_a_checkpoint_from_before_a_metric_was_added_can_be_resumed(
+    toy_run, tmp_path, monkeypatch
+):
+    save = checkpoint.Checkpointer.save
+
+    def save_less(self, state, metrics, *rest, **options):
+        save(self, state, metrics.only({"loss/total"}), *rest, **options)
+        if state.step == 3:
+            raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.Checkpointer, "save", save_less)
+        with pytest.raises(Interrupted):
+            toy_run(tmp_path / "old")
+    toy_run(tmp_path / "old")
+    toy_run(tmp_path / "new")
+    old, new = (_lines(tmp_path / name)[1] for name in ("old", "new"))
+    assert old["step"] == new["step"] == 4
+    assert old["loss/total"] == new["loss/total"]
+    assert old.keys() == new.keys()
+
+
 def test_a_damaged_checkpoint_is_named(toy_run, tmp_path):
     toy_run(tmp_path, **{"train.num_steps": 2})
     for path in (tmp_path / "checkpoints" / "2" / "state").rglob("*"):

@@ -200,3 +200,11 @@ def test_the_step_compiles_once_for_all_batches(tiny_config):
         state, metrics = run(state, metrics, arrays)
     assert run._cache_size() == 1
     assert jnp.isfinite(metrics.means["loss/total"].compute())
+
+
+def test_variation_of_depth_tells_a_street_from_a_wall():
+    street = jnp.broadcast_to(jnp.linspace(1.0, 3.0, 6)[:, None], (2, 3, 6, 8))
+    wall = jnp.full((2, 3, 6, 8), 5.0)
+    expected = np.std(np.linspace(1, 3, 6)) / 2
+    for depth, value in ((street, expected), (7.0 * street, expected), (wall, 0.0)):
+        np.testing.assert_allclose(step_lib.depth_variation(depth), value, atol=1e-6)
