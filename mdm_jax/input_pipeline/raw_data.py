@@ -78,12 +78,15 @@ def open_parts(
             `cache_dir`.
         held_out: which part of the split to hold out, `test` or `validation`, where it
             is on disk; empty for none at all.
-        labelled_only: leave out frames without instance labels, where some have them.
-            Nothing without labels is held out then either.
+        labelled_only: leave out frames without instance labels, also of those held
+            out.
+
+    Everything is checked before anything is decoded.
 
     Raises:
         ValueError: an option does not fit the data set, or a file is broken
-            (`sources.DataError`, which names it).
+            (`sources.DataError`, which names it); `labelled_only`, and no frame to train
+            on has labels; `masks` are given, and a drive to train on has none.
         OSError: the cache cannot be written.
     """
     if not dataset.path:
@@ -94,6 +97,7 @@ def open_parts(
     problems = errors.Problems(dataset.on_error)
     try:
         drives = open_split(dataset, held_out, problems)
+        drives = _with_masks(drives, dataset, problems)
         if labelled_only:
             drives = _labelled(drives, dataset, problems)
         parts = Parts(
@@ -249,10 +253,30 @@ def _log_missing(dataset: ml_collections.ConfigDict, what: str):
     )
 
 
+def _with_masks(
+    drives: splits.Split, dataset: ml_collections.ConfigDict, problems: errors.Problems
+) -> splits.Split:
+    """Returns the drives, those to train on only with their masks, if any are named.
+
+    Those held out need none, because they are also evaluated without.
+    """
+    masks = mask_set.from_config(dataset)
+    if masks is None:
+        return drives
+    kept = splits.Split([], [])
+    for part, old in zip(kept, drives, strict=True):
+        for drive in old:
+            with problems.caught():
+                if old is drives.train or has_masks(drive, masks):
+                    opening.check_masks(drive, masks)
+                part.append(drive)
+    return kept
+
+
 def _labelled(
     drives: splits.Split, dataset: ml_collections.ConfigDict, problems: errors.Problems
 ) -> splits.Split:
-    """Returns the frames with labels; of those to train on all, where none has any."""
+    """Returns the frames with labels."""
     kept, masks = splits.Split([], []), mask_set.from_config(dataset)
     for part, old in zip(kept, drives, strict=True):
         for drive in old:
@@ -260,8 +284,7 @@ def _labelled(
                 part.extend(
                     splits.labelled(drive)
                     if masks is None
-                    # What lacks masks is named when it is to be trained on.
-                    else [drive] * (old is drives.train or has_masks(drive, masks))
+                    else [drive] * has_masks(drive, masks)
                 )
     for title, old, part in zip(("to train on", "held out"), drives, kept, strict=True):
         logging.info(
@@ -271,8 +294,12 @@ def _labelled(
             sum(map(len, part)),
             sum(map(len, old)),
         )
-    # Without any, whoever needs them says so, and what else may be done.
-    return kept if kept.train else drives._replace(test=[])
+    if not kept.train:
+        raise ValueError(
+            f"{dataset.path}: of {sum(map(len, drives.train))} frames of {dataset.name} to"
+            f" train on, no two neighbours have instance labels: {mask_set.ADVICE}"
+        )
+    return kept
 
 
 def has_masks(drive: Source, masks: mask_set.MaskSet | None) -> bool:
@@ -286,17 +313,22 @@ def _open_recordings(
     *,
     problems: errors.Problems,
 ) -> list[Recording]:
-    return opening.open_recordings(
-        drives,
-        size=tuple(dataset.size),
-        crop=tuple(dataset.crop) if any(dataset.crop) else None,
-        with_poses=dataset.with_truth,
-        with_depth=dataset.with_truth,
-        with_labels=True,
-        masks=mask_set.from_config(dataset),
-        cache_dir=dataset.cache_dir,
-        problems=problems,
-    )
+    masks = mask_set.from_config(dataset)
+    return [
+        recording
+        for drive in drives
+        for recording in opening.open_recordings(
+            [drive],
+            size=tuple(dataset.size),
+            crop=tuple(dataset.crop) if any(dataset.crop) else None,
+            with_poses=dataset.with_truth,
+            with_depth=dataset.with_truth,
+            with_labels=masks is None,
+            masks=masks if has_masks(drive, masks) else None,
+            cache_dir=dataset.cache_dir,
+            problems=problems,
+        )
+    ]
 
 
 def _log(title: str, found: list[Recording]):

@@ -38,11 +38,11 @@ def open_parts(
         dataset: `path`, `size`, `crop`, `split`, `held_out` and `with_truth`; `size`
             must be that of the build, and so must the others where they are set.
         held_out: the part to hold out, `test` or `validation`, if it was built.
-        labelled_only: leave out frames without instance labels, if others have labels.
+        labelled_only: leave out frames without instance labels.
 
     Raises:
         DataError: there is no finished data set, or a shard is missing or cut off.
-        ValueError: the config does not fit the build.
+        ValueError: the config does not fit the build, or labels are needed and missing.
     """
     if not dataset.path:
         raise ValueError(
@@ -56,9 +56,14 @@ def open_parts(
     stored = Records(folder, index.shards)
     train, test = index.of_part(layout.TRAIN), index.of_part(held_out)
     if labelled_only:
-        labelled = _labelled(index, train)
-        # Without any labels, the caller reports the problem.
-        train, test = (labelled, _labelled(index, test)) if labelled else (train, [])
+        train, test = _labelled(index, train), _labelled(index, test)
+        if not train:
+            raise ValueError(
+                f"{folder}: no two neighbouring frames have instance labels; build it"
+                " again with --masks, or train without labels:"
+                " config.instance_motion.object_pose=none or"
+                " config.motion_field.use_mask=False"
+            )
 
     def recordings(entries: list[layout.Entry], title: str) -> list[Recording]:
         frames = sum(entry.num_frames for entry in entries)

@@ -38,6 +38,8 @@ READERS: Mapping[str, Callable[..., list[Source]]] = {
     "waymo_v1": waymo_v1.open_sources,
     "waymo_v2": waymo_v2.open_sources,
 }
+# Those that may have instance labels. Of the others, masks must be given.
+LABELLED = ("struct2depth", "waymo_v1", "waymo_v2")
 
 
 def open_sources(

@@ -202,12 +202,12 @@ def test_training_on_labels_takes_runs_of_frames_that_have_them(folder):
     assert found == [("first/1", 1, 2), ("second", 5, 3)]
 
 
-def test_training_on_labels_where_there_are_none_keeps_all(folder, dataset, tmp_path):
-    found = reading.open_parts(
-        dataset("prepared", folder, tmp_path), held_out="test", labelled_only=True
-    )
-    assert [one.name for one in found.train] == ["first", "second"]
-    assert not found.held_out
+def test_training_on_labels_where_there_are_none_says_what_to_do(
+    folder, dataset, tmp_path
+):
+    config = dataset("prepared", folder, tmp_path)
+    with pytest.raises(ValueError, match="no two .* have instance labels.*--masks"):
+        reading.open_parts(config, held_out="test", labelled_only=True)
 
 
 def test_other_masks_than_were_prepared_are_an_error(folder, dataset, tmp_path):

@@ -217,12 +217,16 @@ def test_method_b_gets_only_the_frames_that_have_labels(tiny, tmp_path):
     assert set(np.unique(labelled[0].instance_labels)) == {0, 1, 2}
     table = clips.clip_table(labelled, clip_length=2, static_threshold=0)
     assert "instance_labels" in clips.ClipSource(labelled, table)[0]
-    # Where nothing has labels the method itself says what else may be done.
     (root / "camera_segmentation" / "segment.parquet").unlink()
-    unlabelled, _ = _open(
-        "waymo_v2", root.parent, tmp_path, labelled_only=True, **options
-    )
-    assert len(unlabelled) == 2
+    with pytest.raises(ValueError, match=r"4 frames of waymo_v2 .*dataset\.masks"):
+        _open(
+            "waymo_v2",
+            root.parent,
+            tmp_path / "empty",
+            labelled_only=True,
+            **options,
+        )
+    assert not (tmp_path / "empty").exists()  # Nothing was decoded.
 
 
 def test_what_breaks_says_how_to_leave_it_out(tiny, tmp_path):
@@ -308,6 +312,32 @@ def test_masks_of_ones_own_take_the_place_of_labels(tiny, tmp_path):
     (masks / "07" / "000001.png").unlink()
     with pytest.raises(ValueError, match=r"masks/07: 1 of 3 frames have no masks: 000"):
         _open("kitti_odometry", root, tmp_path, **options)
+
+
+def _write_masks(tiny, folder, names):
+    labels = np.zeros((tiny.HEIGHT, tiny.WIDTH), np.uint8)
+    labels[4:12, 6:16] = 1
+    for name in names:
+        tiny.write(folder / f"{name}.png", tiny.encoded(labels))
+
+
+def test_masks_of_all_drives_are_checked_before_any_is_decoded(tiny, tmp_path):
+    root = tiny.kitti_raw(tmp_path / "raw")
+    _copy(root, root, drive_0001="drive_0002")
+    masks, drive = tmp_path / "masks", "2011_09_26_drive_0001_sync"
+    options = {"split": "eigen", "masks": str(masks)}
+    frames = [f"{frame:010d}" for frame in range(3)]
+    _write_masks(tiny, masks / drive / "02", frames)
+    with pytest.raises(sources.DataError, match=f"no .* recording '{drive}/03'"):
+        _open("kitti_raw", root, tmp_path, **options)
+    assert not (tmp_path / "cache").exists()
+    with_one, _ = _open("kitti_raw", root, tmp_path, on_error="skip", **options)
+    assert [one.name for one in with_one] == [f"{drive}/02"]
+    _write_masks(tiny, masks / drive / "03", frames)
+    # Drives held out need no masks.
+    train, held_out = _open("kitti_raw", root, tmp_path, **options)
+    assert [one.instance_labels is None for one in train] == [False, False]
+    assert [one.instance_labels is None for one in held_out] == [True]
 
 
 def test_masks_of_a_whole_drive_serve_its_parts(tiny, tmp_path):

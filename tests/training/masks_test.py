@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mdm_jax import config as config_lib
+from mdm_jax import presets, sources
 from mdm_jax.training import data, preflight
 
 
@@ -15,9 +16,7 @@ def _check(config):
 
 @pytest.fixture
 def config():
-    config = config_lib.base_config()
-    config.method = "instance_motion"
-    config.dataset.clip_length = 3
+    config = presets.use_instance_motion(config_lib.base_config())
     config.dataset.name = "video"
     config.dataset.path = "frames"
     config.dataset.size = (32, 96)
@@ -29,11 +28,19 @@ def test_method_b_without_masks_names_the_field_and_the_command(config):
         _check(config)
 
 
-def test_masks_of_a_data_set_that_does_not_read_them_are_an_error(config):
-    config.dataset.name = "cityscapes"
-    config.dataset.masks = "masks"
-    with pytest.raises(ValueError, match=r"dataset\.masks is for .*cityscapes"):
+@pytest.mark.parametrize("name", ["kitti_raw", "cityscapes", "waymo_v1"])
+def test_masks_of_raw_data_sets_are_read_and_missed_before_decoding(config, name):
+    config.dataset.name = name
+    if name in sources.LABELLED:
         _check(config)
+    else:
+        with pytest.raises(ValueError, match=rf"name={name} has none.*dataset\.masks"):
+            _check(config)
+        config.instance_motion.object_pose = "none"
+        _check(config)
+        config.instance_motion.object_pose = "conv"
+    config.dataset.masks = "masks"
+    _check(config)
 
 
 def test_masks_of_synthetic_drives_take_the_place_of_the_true_ones(config, tmp_path):
