@@ -59,7 +59,8 @@ def base_config() -> ConfigDict:
     # Clips whose frames differ by less (mean absolute colour, of 1) are dropped.
     c.dataset.static_threshold = 0.01
     # `fx,fy,cx,cy` in pixels of the original frames, the path of a file with 4 or 9
-    # numbers, `fov:DEGREES` (horizontal), `learned`, or empty: a cam.txt in the folder.
+    # numbers, `fov:DEGREES` (horizontal), `learned`, or empty: a cam.txt in the folder,
+    # or the calibration of a raw data set.
     c.dataset.intrinsics = ""
     # Shares of the original frame cut away (top, bottom, left, right), e.g. a bonnet.
     # Of a raw data set, zeros cut away what is usual there.

@@ -53,7 +53,7 @@ _CROP = flags.DEFINE_string(
     "Fractions to cut away, TOP,BOTTOM,LEFT,RIGHT; empty for the usual ones.",
 )
 _INTRINSICS = flags.DEFINE_string(
-    "intrinsics", "", "Of videos, as in config.dataset.intrinsics."
+    "intrinsics", "", "Of the original frames, as in config.dataset.intrinsics."
 )
 _ANNOTATION = command_flags.define()
 flags.adopt_module_key_flags(command_flags)

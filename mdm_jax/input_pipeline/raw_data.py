@@ -21,6 +21,7 @@ from mdm_jax.input_pipeline import list_file, splits
 from mdm_jax.masks import mask_set
 from mdm_jax.recording import opening, own_recordings
 from mdm_jax.recording.arrays import Recording
+from mdm_jax.sources import intrinsics_file
 from mdm_jax.sources.source import Source
 
 # Splits that a rule derives. Their held-out part is for tests.
@@ -73,9 +74,9 @@ def open_parts(
     """Returns the recordings that `config.dataset` names.
 
     Args:
-        dataset: `name`, `path`, `split`, `held_out`, `size`, `crop`, `frame_stride`,
-            `clip_length`, `with_truth`, `masks` and how to read these, `on_error` and
-            `cache_dir`.
+        dataset: `name`, `path`, `split`, `held_out`, `size`, `crop`, `intrinsics`,
+            `frame_stride`, `clip_length`, `with_truth`, `masks` and how to read these,
+            `on_error` and `cache_dir`.
         held_out: which part of the split to hold out, `test` or `validation`, where it
             is on disk; empty for none at all.
         labelled_only: leave out frames without instance labels, also of those held
@@ -87,7 +88,7 @@ def open_parts(
         ValueError: an option does not fit the data set, or a file is broken
             (`sources.DataError`, which names it); `labelled_only`, and no frame to train
             on has labels; `masks` are given, and a drive to train on has none.
-        OSError: the cache cannot be written.
+        OSError: the cache cannot be written, or there is no file of intrinsics.
     """
     if not dataset.path:
         raise ValueError(
@@ -97,6 +98,8 @@ def open_parts(
     problems = errors.Problems(dataset.on_error)
     try:
         drives = open_split(dataset, held_out, problems)
+        for drive in (*drives.train, *drives.test):
+            intrinsics_file.of_source(drive, dataset.intrinsics)
         drives = _with_masks(drives, dataset, problems)
         if labelled_only:
             drives = _labelled(drives, dataset, problems)
@@ -321,6 +324,7 @@ def _open_recordings(
             [drive],
             size=tuple(dataset.size),
             crop=tuple(dataset.crop) if any(dataset.crop) else None,
+            intrinsics=dataset.intrinsics,
             with_poses=dataset.with_truth,
             with_depth=dataset.with_truth,
             with_labels=masks is None,

@@ -145,9 +145,7 @@ def given_intrinsics(
             "--intrinsics=learned: the run was trained with given intrinsics and cannot"
             " predict them; give the intrinsics"
         )
-    specification = request.intrinsics
-    if not specification and model.config.dataset.name == "video":
-        specification = model.config.dataset.intrinsics
+    specification = request.intrinsics or model.config.dataset.intrinsics
     required = len(source) > 1
     return own_video.with_intrinsics(
         source, specification, required=required

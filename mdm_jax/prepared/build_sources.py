@@ -20,6 +20,7 @@ from mdm_jax.prepared.options import Options
 from mdm_jax.prepared.source_labels import SourceLabels
 from mdm_jax.prepared.viewed_source import ViewedSource
 from mdm_jax.recording import opening
+from mdm_jax.sources import intrinsics_file
 from mdm_jax.sources.source import Source
 
 
@@ -121,6 +122,7 @@ def _open(source: Source, masks: MaskSet | None, options: Options) -> ViewedSour
     return ViewedSource(
         source,
         view,
+        intrinsics_file.of_source(source, options.intrinsics),
         np.full((len(source), 4, 4), np.nan) if poses is None else poses,
         np.full(len(source), np.nan) if seconds is None else seconds,
         truth and opening.has_points(source),

@@ -35,8 +35,9 @@ def open_parts(
     """Returns the recordings of the prepared folder that `config.dataset` names.
 
     Args:
-        dataset: `path`, `size`, `crop`, `split`, `held_out` and `with_truth`; `size`
-            must be that of the build, and so must the others where they are set.
+        dataset: `path`, `size`, `crop`, `split`, `held_out`, `with_truth` and
+            `intrinsics`, empty or `learned`; `size` must be that of the build, and so
+            must `crop`, `split` and `held_out` where they are set.
         held_out: the part to hold out, `test` or `validation`, if it was built.
         labelled_only: leave out frames without instance labels.
 
@@ -69,8 +70,11 @@ def open_parts(
         frames = sum(entry.num_frames for entry in entries)
         message = "%s, %s: %d recordings, %d frames"
         logging.info(message, folder, title, len(entries), frames)
-        truth = dataset.with_truth
-        return [_recording(index, one, stored, with_truth=truth) for one in entries]
+        options = {
+            "with_truth": dataset.with_truth,
+            "learned": dataset.intrinsics == "learned",
+        }
+        return [_recording(index, one, stored, **options) for one in entries]
 
     return Parts(recordings(train, "for training"), recordings(test, "held out"))
 
@@ -91,6 +95,12 @@ def _check_options(
                 f"{folder} was built with {name}={built!r}, config.dataset.{name} is"
                 f" {requested!r}: change it, or build another with --{name}"
             )
+    if dataset.intrinsics not in ("", "learned"):
+        # The original frames, which the numbers would belong to, are not known here.
+        raise ValueError(
+            "config.dataset.intrinsics: a prepared data set has the intrinsics of its"
+            " build; build another with --intrinsics, clear it, or set it to 'learned'"
+        )
     if dataset.masks:
         raise ValueError(
             "config.dataset.masks: a prepared data set has the instance labels of its"
@@ -119,7 +129,12 @@ def _labelled(
 
 
 def _recording(
-    index: layout.Index, entry: layout.Entry, stored: Records, *, with_truth: bool
+    index: layout.Index,
+    entry: layout.Entry,
+    stored: Records,
+    *,
+    with_truth: bool,
+    learned: bool,
 ) -> Recording:
     def array(feature: str, dtype: type, *channels: int) -> Any:
         shape = (entry.num_frames, *index.size, *channels)
@@ -130,7 +145,8 @@ def _recording(
         known -= {"depth", "world_from_camera"}
     if not index.labelled[entry.rows].all():
         known -= {"instance_labels"}
-    matrix, poses = entry.intrinsics, index.world_from_camera[entry.rows]
+    matrix = None if learned else entry.intrinsics
+    poses = index.world_from_camera[entry.rows]
     return Recording(
         entry.name,
         array("image", np.uint8, 3),

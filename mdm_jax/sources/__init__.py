@@ -55,8 +55,8 @@ def open_sources(
     Args:
         name: `video` for a user's own images and movies, or a key of `READERS`.
         path: a file or folder, see `own_video.open_sources` and the readers.
-        intrinsics: of a user's own frames, see `intrinsics_file`; raw data sets
-            contain theirs.
+        intrinsics: of a user's own frames, see `intrinsics_file`. Raw data sets
+            contain theirs; `intrinsics_file.of_source` replaces them.
         problems: how to handle broken files of a raw data set; None stops at the first
             one.
         **options: options of the reader.

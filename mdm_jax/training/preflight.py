@@ -41,6 +41,7 @@ def check(config: ml_collections.ConfigDict, mesh: Mesh, *, resumes: bool = Fals
         )
     method = methods.create(config)
     _check_masks(config, method)
+    _check_intrinsics(config)
     optimizer.create(config)
     augment.make_config(config.augment.to_dict())
     sharding.check_batch_size(
@@ -73,6 +74,22 @@ def _check_masks(config: ml_collections.ConfigDict, method: Method):
             f" config.dataset.name={dataset.name} has none, and config.dataset.masks is"
             f" empty: {mask_set.ADVICE}"
         )
+
+
+def _check_intrinsics(config: ml_collections.ConfigDict):
+    """Checks that intrinsics are of a kind that the data and the method allow."""
+    given = config.dataset.intrinsics
+    if given and config.dataset.name == "synthetic":
+        raise ValueError(
+            f"config.dataset.intrinsics={given!r}: synthetic drives have exact"
+            " intrinsics; clear it, and set config.camera.intrinsics=pair or video to"
+            " learn them"
+        )
+    if given == "learned" and config.camera.intrinsics == "given":
+        # As `data.settle` does. A method that needs intrinsics says so.
+        config = config.copy_and_resolve_references()
+        config.camera.intrinsics = "video"
+        methods.create(config)
 
 
 def variable_shapes(method: Method, config: ml_collections.ConfigDict) -> Variables:

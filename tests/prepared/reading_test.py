@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mdm_jax import sources
-from mdm_jax.input_pipeline import augment, clips, loader
+from mdm_jax.input_pipeline import augment, clips, loader, raw_data
 from mdm_jax.prepared import layout, reading
 from mdm_jax.training import data
 
@@ -208,6 +208,24 @@ def test_training_on_labels_where_there_are_none_says_what_to_do(
     config = dataset("prepared", folder, tmp_path)
     with pytest.raises(ValueError, match="no two .* have instance labels.*--masks"):
         reading.open_parts(config, held_out="test", labelled_only=True)
+
+
+def test_intrinsics_of_a_prepared_set_are_those_of_its_build_or_learned(
+    tiny, prepare, dataset, tmp_path
+):
+    root = tiny.kitti_odometry(tmp_path / "raw")
+    folder = prepare("kitti_odometry", root, intrinsics="fov:90")
+    (one,) = reading.open_parts(
+        dataset("prepared", folder, tmp_path), held_out=""
+    ).train
+    config = dataset("kitti_odometry", root, tmp_path, intrinsics="fov:90")
+    (expected,) = raw_data.open_parts(config, held_out="").train
+    np.testing.assert_array_equal(one.intrinsics, expected.intrinsics)
+    config = dataset("prepared", folder, tmp_path, intrinsics="learned")
+    assert reading.open_parts(config, held_out="").train[0].intrinsics is None
+    config = dataset("prepared", folder, tmp_path, intrinsics="fov:80")
+    with pytest.raises(ValueError, match="dataset.intrinsics.* of its build"):
+        reading.open_parts(config, held_out="")
 
 
 def test_other_masks_than_were_prepared_are_an_error(folder, dataset, tmp_path):

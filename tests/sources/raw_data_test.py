@@ -314,6 +314,38 @@ def test_masks_of_ones_own_take_the_place_of_labels(tiny, tmp_path):
         _open("kitti_odometry", root, tmp_path, **options)
 
 
+def test_intrinsics_of_ones_own_take_the_place_of_those_of_the_data_set(
+    tiny_set, tmp_path
+):
+    name, root = tiny_set
+    truth = _open(name, root, tmp_path).train[0]
+    numbers = tmp_path / "camera.txt"
+    numbers.write_text("36, 37, 16, 8.5")
+    for specification, fx in (
+        ("36,37,16,8.5", 36),
+        (str(numbers), 36),
+        ("fov:90", truth.view.original[1] / 2),
+    ):
+        one = _open(name, root, tmp_path, intrinsics=specification).train[0]
+        original = one.view.original_intrinsics(one.intrinsics)
+        assert original[0, 0] == pytest.approx(fx, rel=1e-6)
+        # Laser points and disparities belong to the calibration of the data set.
+        if truth.depth is not None:
+            np.testing.assert_array_equal(one.depth, truth.depth)
+    assert _open(name, root, tmp_path, intrinsics="learned").train[0].intrinsics is None
+    with pytest.raises(ValueError, match="intrinsics expect pixels of a"):
+        _open(name, root, tmp_path / "empty", intrinsics="36,37,999,8.5")
+    assert not (tmp_path / "empty").exists()  # Nothing was decoded.
+
+
+def test_learned_intrinsics_of_a_raw_data_set_are_learned(tiny, tmp_path):
+    root = tiny.kitti_raw(tmp_path / "raw")
+    config = _config("kitti_raw", root, tmp_path, intrinsics="learned")
+    settled = data.settle(config, data.open_data(config, str(tmp_path)))
+    assert settled.camera.intrinsics == "video"
+    assert settled.camera.num_videos == 2
+
+
 def _write_masks(tiny, folder, names):
     labels = np.zeros((tiny.HEIGHT, tiny.WIDTH), np.uint8)
     labels[4:12, 6:16] = 1

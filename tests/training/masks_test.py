@@ -43,6 +43,16 @@ def test_masks_of_raw_data_sets_are_read_and_missed_before_decoding(config, name
     _check(config)
 
 
+def test_intrinsics_that_cannot_be_honoured_are_an_error(config):
+    config.dataset.name, config.dataset.masks = "kitti_raw", "masks"
+    config.dataset.intrinsics = "learned"
+    with pytest.raises(ValueError, match="method=instance_motion needs intrinsics"):
+        _check(config)
+    config.dataset.name, config.dataset.intrinsics = "synthetic", "fov:60"
+    with pytest.raises(ValueError, match="'fov:60': synthetic drives have exact"):
+        _check(config)
+
+
 def test_masks_of_synthetic_drives_take_the_place_of_the_true_ones(config, tmp_path):
     config.dataset.name = "synthetic"
     config.dataset.num_drives = config.dataset.num_evaluation_drives = 1
