@@ -65,6 +65,10 @@ def base_config() -> ConfigDict:
     # Shares of the original frame cut away (top, bottom, left, right), e.g. a bonnet.
     # Of a raw data set, zeros cut away what is usual there.
     c.dataset.crop = (0.0, 0.0, 0.0, 0.0)
+    # How the rest is brought to `size`: `crop` about its centre to that shape, or
+    # `stretch`, with the intrinsics. Empty: `crop` for own video; `stretch` for raw data
+    # sets, as the published protocols do, which show a network the whole image.
+    c.dataset.fit = ""
     # Folder with instance masks of the frames, whose ids persist, as
     # `python -m mdm_jax.annotate` makes them, by the names of the recordings. They take
     # the place of those of a raw data set, or of the true ones of `synthetic` training

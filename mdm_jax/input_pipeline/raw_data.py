@@ -58,6 +58,7 @@ def open_video(dataset: ml_collections.ConfigDict) -> list[Recording]:
         dataset.path,
         size=dataset.size,
         crop=dataset.crop,
+        fit=sources.fit_of("video", dataset.fit),
         intrinsics=dataset.intrinsics,
         cache_dir=dataset.cache_dir,
         masks=mask_set.from_config(dataset),
@@ -74,8 +75,8 @@ def open_parts(
     """Returns the recordings that `config.dataset` names.
 
     Args:
-        dataset: `name`, `path`, `split`, `held_out`, `size`, `crop`, `intrinsics`,
-            `frame_stride`, `clip_length`, `with_truth`, `masks` and how to read these,
+        dataset: `name`, `path`, `split`, `held_out`, `size`, `crop`, `fit`,
+            `intrinsics`, `frame_stride`, `clip_length`, `with_truth`, `masks` and how to read these,
             `on_error` and `cache_dir`.
         held_out: which part of the split to hold out, `test` or `validation`, where it
             is on disk; empty for none at all.
@@ -324,6 +325,7 @@ def _open_recordings(
             [drive],
             size=tuple(dataset.size),
             crop=tuple(dataset.crop) if any(dataset.crop) else None,
+            fit=sources.fit_of(dataset.name, dataset.fit),
             intrinsics=dataset.intrinsics,
             with_poses=dataset.with_truth,
             with_depth=dataset.with_truth,

@@ -101,7 +101,8 @@ def _split(options: Options, problems: Problems) -> splits.Split:
 
 def _open(source: Source, masks: MaskSet | None, options: Options) -> ViewedSource:
     crop = options.crop if any(options.crop) else source.crop
-    view = view_lib.centred(source.size, options.size, crop)
+    fit = sources_lib.fit_of(options.name, options.fit)
+    view = view_lib.FITS[fit](source.size, options.size, crop)
     truth = options.with_truth
     poses = opening.poses_from_start(source) if truth else None
     seconds = source.timestamps()

@@ -35,9 +35,9 @@ def open_parts(
     """Returns the recordings of the prepared folder that `config.dataset` names.
 
     Args:
-        dataset: `path`, `size`, `crop`, `split`, `held_out`, `with_truth` and
+        dataset: `path`, `size`, `crop`, `fit`, `split`, `held_out`, `with_truth` and
             `intrinsics`, empty or `learned`; `size` must be that of the build, and so
-            must `crop`, `split` and `held_out` where they are set.
+            must `crop`, `fit`, `split` and `held_out` where they are set.
         held_out: the part to hold out, `test` or `validation`, if it was built.
         labelled_only: leave out frames without instance labels.
 
@@ -79,12 +79,22 @@ def open_parts(
     return Parts(recordings(train, "for training"), recordings(test, "held out"))
 
 
+def fit(path: str) -> str:
+    """Returns how the frames of a prepared folder were brought to their size.
+
+    Raises:
+        DataError: there is no finished data set.
+    """
+    return layout.read_index(layout.find(path)).fit
+
+
 def _check_options(
     folder: pathlib.Path, index: layout.Index, dataset: ml_collections.ConfigDict
 ) -> None:
     options = {
         "size": (tuple(dataset.size), index.size),
         "crop": (tuple(dataset.crop), index.crop),
+        "fit": (dataset.fit, index.fit),
         "split": (dataset.split, index.split),
         "held_out": (dataset.held_out, index.held_out),
     }

@@ -35,6 +35,7 @@ def open_recordings(
     *,
     size: tuple[int, int],
     crop: Sequence[float] | None = None,
+    fit: str = "crop",
     intrinsics: str = "",
     with_poses: bool = True,
     with_depth: bool = False,
@@ -49,8 +50,9 @@ def open_recordings(
         sources: what to decode.
         size: (height, width) of the frames.
         crop: fractions (top, bottom, left, right) to cut away first; None for the usual
-            ones of the data set. The rest is cropped about its centre to the aspect
-            ratio of `size`.
+            ones of the data set.
+        fit: `crop` crops the rest about its centre to the aspect ratio of `size`;
+            `stretch` keeps all of it.
         intrinsics: of the original frames, as `intrinsics_file` explains; empty for
             those of the sources. Known depth is still projected with the latter.
         with_poses: whether to read camera poses.
@@ -73,7 +75,7 @@ def open_recordings(
     directory = pathlib.Path(cache_dir or array_cache.default_directory())
     recordings: list[Recording] = []
     for source in sources:
-        view = view_lib.centred(
+        view = view_lib.FITS[fit](
             source.size, size, source.crop if crop is None else crop
         )
         matrix = intrinsics_file.of_source(source, intrinsics)

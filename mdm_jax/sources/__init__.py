@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mdm_jax.files.errors import DataError, Problems
+from mdm_jax.geometry import view
 from mdm_jax.sources import (
     cityscapes,
     ddad,
@@ -40,6 +41,25 @@ READERS: Mapping[str, Callable[..., list[Source]]] = {
 }
 # Those that may have instance labels. Of the others, masks must be given.
 LABELLED = ("struct2depth", "waymo_v1", "waymo_v2")
+
+
+def fit_of(name: str, fit: str) -> str:
+    """Returns how frames are brought to a size: a key of `view.FITS`.
+
+    Args:
+        name: of a data set, as in `config.dataset.name`.
+        fit: as in `config.dataset.fit`; empty for what is usual. Raw data sets are
+            stretched, as the published protocols do, so that a network is evaluated on
+            what it was trained on; own frames of any shape keep the shape of pixels.
+
+    Raises:
+        ValueError: there is no such way.
+    """
+    if fit not in ("", *view.FITS):
+        raise ValueError(
+            f"config.dataset.fit expects {', '.join(view.FITS)} or nothing, got {fit!r}"
+        )
+    return fit or ("stretch" if name in READERS else "crop")
 
 
 def open_sources(

@@ -27,11 +27,13 @@ class Data:
         train: recordings trained on.
         held_out: recordings of other worlds, never trained on; may be empty.
         held_out_name: `test` or `validation`.
+        fit: how frames were brought to their size, `crop` or `stretch`.
     """
 
     train: list[Recording]
     held_out: list[Recording]
     held_out_name: str
+    fit: str = "crop"
 
 
 def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
@@ -67,12 +69,15 @@ def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
         )
     dataset = config.dataset.copy_and_resolve_references()
     dataset.cache_dir = d.cache_dir or str(pathlib.Path(workdir) / "cache")
+    fit = sources.fit_of(name, d.fit)
     if name == "video":
-        return Data(raw_data.open_video(dataset), [], split)
+        return Data(raw_data.open_video(dataset), [], split, fit)
     opened = reading if name == "prepared" else raw_data
     labelled_only = methods.create(config).needs_labels
     parts = opened.open_parts(dataset, held_out=split, labelled_only=labelled_only)
-    return Data(parts.train, parts.held_out, split)
+    if name == "prepared":
+        fit = reading.fit(dataset.path)
+    return Data(parts.train, parts.held_out, split, fit)
 
 
 def make_loader(
@@ -111,13 +116,14 @@ def make_loader(
 def settle(config: ml_collections.ConfigDict, data: Data) -> ml_collections.ConfigDict:
     """Returns the config with the settings that depend on the data filled in.
 
-    These are the number of recordings, whether intrinsics are learned (one set per
+    These are the number of recordings, how frames were fitted to their size, whether intrinsics are learned (one set per
     recording, where any recording has none), and what the method asks for. Learned
     intrinsics belong to whole frames, which are then neither flipped nor cropped.
     """
     config = config.copy_and_resolve_references()
     camera, augment = config.camera, config.augment
     camera.num_videos = len(data.train)
+    config.dataset.fit = data.fit
     if camera.intrinsics == "given" and any(r.intrinsics is None for r in data.train):
         logging.info("Intrinsics are not given: learning them, one set per recording")
         camera.intrinsics = "video"

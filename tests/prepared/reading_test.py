@@ -8,6 +8,7 @@ import cloudpickle
 import numpy as np
 import pytest
 
+from mdm_jax import config as config_lib
 from mdm_jax import sources
 from mdm_jax.input_pipeline import augment, clips, loader, raw_data
 from mdm_jax.prepared import layout, reading
@@ -226,6 +227,26 @@ def test_intrinsics_of_a_prepared_set_are_those_of_its_build_or_learned(
     config = dataset("prepared", folder, tmp_path, intrinsics="fov:80")
     with pytest.raises(ValueError, match="dataset.intrinsics.* of its build"):
         reading.open_parts(config, held_out="")
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+def test_a_prepared_set_is_fitted_as_it_was_built(
+    tiny, prepare, dataset, tmp_path, fit
+):
+    root = tiny.kitti_odometry(tmp_path / "raw")
+    # `stretch` is usual for a raw data set.
+    folder = prepare("kitti_odometry", root, fit="" if fit == "stretch" else fit)
+    config = config_lib.base_config()
+    config.dataset = dataset("prepared", folder, tmp_path)
+    found = data.open_data(config, str(tmp_path))
+    assert data.settle(config, found).dataset.fit == fit
+    place = dataset("kitti_odometry", root, tmp_path, fit=fit)
+    (expected,) = raw_data.open_parts(place, held_out="").train
+    np.testing.assert_array_equal(found.train[0].frames[0], expected.frames[0])
+    np.testing.assert_array_equal(found.train[0].intrinsics, expected.intrinsics)
+    config.dataset.fit = "crop" if fit == "stretch" else "stretch"
+    with pytest.raises(ValueError, match=f"built with fit='{fit}'"):
+        data.open_data(config, str(tmp_path))
 
 
 def test_other_masks_than_were_prepared_are_an_error(folder, dataset, tmp_path):

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from mdm_jax import config as config_lib
-from mdm_jax import sources
+from mdm_jax import settings, sources
+from mdm_jax.evaluation import image_predictions, protocols
+from mdm_jax.geometry import view as view_lib
 from mdm_jax.input_pipeline import clips, raw_data
+from mdm_jax.methods import renamed_settings
 from mdm_jax.training import data
 
 WITH_POSES = ("ddad", "kitti_odometry", "kitti_raw", "nuscenes", "waymo_v1", "waymo_v2")
@@ -312,6 +315,56 @@ def test_masks_of_ones_own_take_the_place_of_labels(tiny, tmp_path):
     (masks / "07" / "000001.png").unlink()
     with pytest.raises(ValueError, match=r"masks/07: 1 of 3 frames have no masks: 000"):
         _open("kitti_odometry", root, tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol"),
+    [
+        ("cityscapes", "cityscapes"),
+        ("ddad", "ddad"),
+        ("kitti_raw", "kitti_eigen"),
+        ("nuscenes", "nuscenes"),
+        ("waymo_v1", "waymo"),
+        ("waymo_v2", "waymo"),
+    ],
+)
+def test_a_network_is_trained_on_what_the_published_protocol_shows_it(
+    tiny, tmp_path, name, protocol
+):
+    root = tiny.BUILDERS[name](tmp_path / "raw")
+    one = _open(name, root, tmp_path).train[0]
+    original = one.source.image(0)
+    shown = image_predictions.visible_part(protocols.get(protocol), original)
+    np.testing.assert_array_equal(one.frames[0], view_lib.resize_image(shown, one.size))
+    # Both begin at the top left, where a pixel's corner, not its centre, stays.
+    scale = np.array(one.size[::-1]) / shown.shape[1::-1]
+    matrix, known = one.intrinsics, one.source.intrinsics
+    np.testing.assert_allclose(np.diag(matrix)[:2], np.diag(known)[:2] * scale, 1e-6)
+    np.testing.assert_allclose(
+        matrix[:2, 2], (known[:2, 2] + 0.5) * scale - 0.5, rtol=1e-6
+    )
+    squared = _open(name, root, tmp_path, fit="crop").train[0]
+    fx, fy = np.diag(squared.intrinsics)[:2]
+    np.testing.assert_allclose(fx / fy, known[0, 0] / known[1, 1], rtol=0.1)
+    if one.depth is not None:
+        kept = view_lib.stretched(shown.shape[:2], one.size)
+        points = one.source.points(0)
+        np.testing.assert_array_equal(one.depth[0], kept.depth(points))
+    with pytest.raises(ValueError, match="dataset.fit expects crop, stretch"):
+        _open(name, root, tmp_path, fit="squeeze")
+
+
+def test_the_fit_is_kept_with_the_run(tiny, tmp_path):
+    root = tiny.kitti_raw(tmp_path / "raw")
+    config = _config("kitti_raw", root, tmp_path)
+    settled = data.settle(config, data.open_data(config, str(tmp_path)))
+    assert settled.dataset.fit == "stretch"
+    # Runs that do not name it were cropped.
+    values = settings.flatten(config)
+    del values["dataset.fit"]
+    assert renamed_settings.translated(values)["dataset.fit"] == "crop"
+    values["dataset.name"] = "video"
+    assert "dataset.fit" not in renamed_settings.translated(values)
 
 
 def test_intrinsics_of_ones_own_take_the_place_of_those_of_the_data_set(
