@@ -17,7 +17,7 @@ from absl import logging
 
 from mdm_jax import sources
 from mdm_jax.files import errors, file_content
-from mdm_jax.input_pipeline import list_file, splits
+from mdm_jax.input_pipeline import drive_masks, list_file, splits
 from mdm_jax.masks import mask_set
 from mdm_jax.recording import opening, own_recordings
 from mdm_jax.recording.arrays import Recording
@@ -101,9 +101,9 @@ def open_parts(
         drives = open_split(dataset, held_out, problems)
         for drive in (*drives.train, *drives.test):
             intrinsics_file.of_source(drive, dataset.intrinsics)
-        drives = _with_masks(drives, dataset, problems)
+        drives = drive_masks.with_masks(drives, dataset, problems)
         if labelled_only:
-            drives = _labelled(drives, dataset, problems)
+            drives = drive_masks.labelled(drives, dataset, problems)
         parts = Parts(
             *(_open_recordings(part, dataset, problems=problems) for part in drives)
         )
@@ -257,60 +257,6 @@ def _log_missing(dataset: ml_collections.ConfigDict, what: str):
     )
 
 
-def _with_masks(
-    drives: splits.Split, dataset: ml_collections.ConfigDict, problems: errors.Problems
-) -> splits.Split:
-    """Returns the drives, those to train on only with their masks, if any are named.
-
-    Those held out need none, because they are also evaluated without.
-    """
-    masks = mask_set.from_config(dataset)
-    if masks is None:
-        return drives
-    kept = splits.Split([], [])
-    for part, old in zip(kept, drives, strict=True):
-        for drive in old:
-            with problems.caught():
-                if old is drives.train or has_masks(drive, masks):
-                    opening.check_masks(drive, masks)
-                part.append(drive)
-    return kept
-
-
-def _labelled(
-    drives: splits.Split, dataset: ml_collections.ConfigDict, problems: errors.Problems
-) -> splits.Split:
-    """Returns the frames with labels."""
-    kept, masks = splits.Split([], []), mask_set.from_config(dataset)
-    for part, old in zip(kept, drives, strict=True):
-        for drive in old:
-            with problems.caught():
-                part.extend(
-                    splits.labelled(drive)
-                    if masks is None
-                    else [drive] * has_masks(drive, masks)
-                )
-    for title, old, part in zip(("to train on", "held out"), drives, kept, strict=True):
-        logging.info(
-            "%s, %s: %d of %d frames have instance labels and neighbours that have them",
-            dataset.name,
-            title,
-            sum(map(len, part)),
-            sum(map(len, old)),
-        )
-    if not kept.train:
-        raise ValueError(
-            f"{dataset.path}: of {sum(map(len, drives.train))} frames of {dataset.name} to"
-            f" train on, no two neighbours have instance labels: {mask_set.ADVICE}"
-        )
-    return kept
-
-
-def has_masks(drive: Source, masks: mask_set.MaskSet | None) -> bool:
-    """Returns whether a source, or the whole that it is a part of, has masks."""
-    return masks is not None and masks.has(drive.whole.name)
-
-
 def _open_recordings(
     drives: list[Source],
     dataset: ml_collections.ConfigDict,
@@ -330,7 +276,7 @@ def _open_recordings(
             with_poses=dataset.with_truth,
             with_depth=dataset.with_truth,
             with_labels=masks is None,
-            masks=masks if has_masks(drive, masks) else None,
+            masks=masks if drive_masks.has(drive, masks) else None,
             cache_dir=dataset.cache_dir,
             problems=problems,
         )

@@ -13,7 +13,7 @@ from absl import logging
 from mdm_jax import sources as sources_lib
 from mdm_jax.files.errors import Problems
 from mdm_jax.geometry import view as view_lib
-from mdm_jax.input_pipeline import raw_data, splits
+from mdm_jax.input_pipeline import drive_masks, raw_data, splits
 from mdm_jax.masks.mask_set import MaskSet
 from mdm_jax.prepared import layout
 from mdm_jax.prepared.options import Options
@@ -49,7 +49,7 @@ def open_parts(options: Options, problems: Problems) -> dict[str, list[ViewedSou
     if held_out:
         # Held-out sources need no masks, because they are also evaluated without.
         parts[options.evaluation_split] = [
-            (source, masks if raw_data.has_masks(source, masks) else None)
+            (source, masks if drive_masks.has(source, masks) else None)
             for source in held_out
         ]
     opened: dict[str, list[ViewedSource]] = {}
@@ -76,7 +76,7 @@ def to_annotate(options: Options) -> list[Source]:
     # Otherwise `masks` names a network or a function.
     if options.masks and pathlib.Path(options.masks).expanduser().exists():
         masks = MaskSet(root=options.masks)
-        held_out = [source for source in held_out if raw_data.has_masks(source, masks)]
+        held_out = [source for source in held_out if drive_masks.has(source, masks)]
     whole = {source.whole.name: source.whole for source in (*train, *held_out)}
     return [
         dataclasses.replace(source, on_error=options.on_error)

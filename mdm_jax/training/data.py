@@ -116,9 +116,13 @@ def make_loader(
 def settle(config: ml_collections.ConfigDict, data: Data) -> ml_collections.ConfigDict:
     """Returns the config with the settings that depend on the data filled in.
 
-    These are the number of recordings, how frames were fitted to their size, whether intrinsics are learned (one set per
-    recording, where any recording has none), and what the method asks for. Learned
-    intrinsics belong to whole frames, which are then neither flipped nor cropped.
+    These are the number of recordings, how frames were fitted to their size, whether
+    intrinsics are learned (one set per recording, where any recording has none), and
+    what the method asks for. Learned intrinsics belong to whole frames, which are then
+    neither flipped nor cropped.
+
+    Raises:
+        ValueError: the method needs instance labels, and a recording has none.
     """
     config = config.copy_and_resolve_references()
     camera, augment = config.camera, config.augment
@@ -133,4 +137,17 @@ def settle(config: ml_collections.ConfigDict, data: Data) -> ml_collections.Conf
         logging.info("Learned intrinsics per recording: no random flips and crops")
         augment.flip_probability = 0.0
         augment.min_crop_scale = 1.0
-    return methods.create(config).settle(config, data.train)
+    method = methods.create(config)
+    if method.needs_labels:
+        _check_labels(data.train)
+    return method.settle(config, data.train)
+
+
+def _check_labels(recordings: list[Recording]):
+    """Raises ValueError if a recording has no labels: a batch needs them of all."""
+    without = [one.name for one in recordings if one.instance_labels is None]
+    if without:
+        raise ValueError(
+            f"{len(without)} of {len(recordings)} recordings have no instance labels, the"
+            f" first of them {without[0]!r}: leave them out, or {mask_set.ADVICE}"
+        )

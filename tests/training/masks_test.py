@@ -7,6 +7,7 @@ import pytest
 
 from mdm_jax import config as config_lib
 from mdm_jax import presets, sources
+from mdm_jax.recording import arrays
 from mdm_jax.training import data, preflight
 
 
@@ -51,6 +52,23 @@ def test_intrinsics_that_cannot_be_honoured_are_an_error(config):
     config.dataset.name, config.dataset.intrinsics = "synthetic", "fov:60"
     with pytest.raises(ValueError, match="'fov:60': synthetic drives have exact"):
         _check(config)
+
+
+@pytest.mark.parametrize("method", ["motion_field", "instance_motion"])
+def test_a_recording_without_labels_is_named_before_the_first_step(config, method):
+    if method == "motion_field":
+        config = config_lib.base_config()
+        config.motion_field.use_mask = True
+    frames = np.zeros((3, 32, 96, 3), np.uint8)
+    matrix = np.array([[90.0, 0, 47.5], [0, 90, 15.5], [0, 0, 1]])
+    labels = np.zeros(frames.shape[:3], np.uint8)
+    drives = [
+        arrays.Recording("labelled", frames, matrix, instance_labels=labels),
+        arrays.Recording("bare", frames, matrix),
+    ]
+    with pytest.raises(ValueError, match="1 of 2 .* no instance labels.*'bare'"):
+        data.settle(config, data.Data(drives, [], "test"))
+    data.settle(config, data.Data(drives[:1], [], "test"))
 
 
 def test_masks_of_synthetic_drives_take_the_place_of_the_true_ones(config, tmp_path):
