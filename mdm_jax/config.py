@@ -59,11 +59,16 @@ def base_config() -> ConfigDict:
     # Clips whose frames differ by less (mean absolute colour, of 1) are dropped.
     c.dataset.static_threshold = 0.01
     # `fx,fy,cx,cy` in pixels of the original frames, the path of a file with 4 or 9
-    # numbers, `fov:DEGREES` (horizontal), `learned`, or empty: a cam.txt in the folder.
+    # numbers, `fov:DEGREES` (horizontal), `learned`, or empty: a cam.txt in the folder,
+    # or the calibration of a raw data set.
     c.dataset.intrinsics = ""
     # Shares of the original frame cut away (top, bottom, left, right), e.g. a bonnet.
     # Of a raw data set, zeros cut away what is usual there.
     c.dataset.crop = (0.0, 0.0, 0.0, 0.0)
+    # How the rest is brought to `size`: `crop` about its centre to that shape, or
+    # `stretch`, with the intrinsics. Empty: `crop` for own video; `stretch` for raw data
+    # sets, as the published protocols do, which show a network the whole image.
+    c.dataset.fit = ""
     # Folder with instance masks of the frames, whose ids persist, as
     # `python -m mdm_jax.annotate` makes them, by the names of the recordings. They take
     # the place of those of a raw data set, or of the true ones of `synthetic` training

@@ -36,9 +36,10 @@ _REQUEST: tuple[flags.FlagHolder, ...] = (
     ),
     flags.DEFINE_enum(
         "fit",
-        "crop",
+        "",
         request_lib.FITS,
-        "Crop frames to the shape trained on, as in training, or stretch them to it.",
+        "Crop frames to the shape trained on, or stretch them to it; default: as in"
+        " training.",
     ),
     flags.DEFINE_string(
         "masks",

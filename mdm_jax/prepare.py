@@ -4,7 +4,7 @@
         --data_dir=/path/to/out --split=eigen --size=128x416
 
 NAME is a raw data set of `--config.dataset.name`, or `video` for folders of images and
-movies. Frames are cropped and resized once, with their intrinsics, and stored with
+movies. Frames are brought to their size once, with their intrinsics, and stored with
 camera poses, times, depth and instance labels where the source has them, as a TFDS data
 set in ArrayRecord files. The command prints its folder at the end, for
 `--config.dataset.name=prepared --config.dataset.path=FOLDER`.
@@ -52,8 +52,11 @@ _CROP = flags.DEFINE_string(
     "",
     "Fractions to cut away, TOP,BOTTOM,LEFT,RIGHT; empty for the usual ones.",
 )
+_FIT = flags.DEFINE_enum(
+    "fit", "", ["", "crop", "stretch"], "How frames get --size, as config.dataset.fit."
+)
 _INTRINSICS = flags.DEFINE_string(
-    "intrinsics", "", "Of videos, as in config.dataset.intrinsics."
+    "intrinsics", "", "Of the original frames, as in config.dataset.intrinsics."
 )
 _ANNOTATION = command_flags.define()
 flags.adopt_module_key_flags(command_flags)
@@ -100,6 +103,7 @@ def main(argv: list[str]):
             data_dir=_DATA_DIR.value or "",
             size=_numbers(_SIZE.value, "size", "[0-9]+x[0-9]+", "x", int),
             crop=_numbers(_CROP.value or "0,0,0,0", "crop", "[0-9.,]+", ",", float),
+            fit=_FIT.value,
             split=_SPLIT.value,
             evaluation_split=_EVALUATION_SPLIT.value,
             held_out=_HELD_OUT.value,

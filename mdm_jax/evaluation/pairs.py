@@ -140,7 +140,7 @@ class PredictedPairs:
         self._batch_size = batch_size
         self._frame_stride = frame_stride
         self._held_out = held_out
-        self._has_labels = all(r.instance_labels is not None for r in recordings)
+        self._has_labels = any(r.instance_labels is not None for r in recordings)
         self._newest: dict[int, FramePair] = {}
 
     def __len__(self) -> int:
@@ -168,8 +168,15 @@ class PredictedPairs:
             "video_index": np.array(numbers, np.int32),
         }
         if self._has_labels:
-            labels = [np.asarray(r.instance_labels)[clip] for r, clip in clips]
-            arrays["instance_labels"] = np.stack(labels)
+            # Without labels, everything is background.
+            arrays["instance_labels"] = np.stack(
+                [
+                    np.zeros((2, *r.size), np.uint8)
+                    if r.instance_labels is None
+                    else r.instance_labels[clip]
+                    for r, clip in clips
+                ]
+            )
         maps = jax.device_get(self._predict(arrays))
         return [
             FramePair(

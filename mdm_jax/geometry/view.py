@@ -147,6 +147,32 @@ def centred(original: Size, size: Sequence[int], crop: Sequence[float] = ()) -> 
     Raises:
         ValueError: the crop leaves nothing, or the size is not positive.
     """
+    whole = stretched(original, size, crop)
+    rows, columns = whole.box
+    height = min(rows, max(1, round(columns * size[0] / size[1])))
+    width = min(columns, max(1, round(rows * size[1] / size[0])))
+    return dataclasses.replace(
+        whole,
+        x0=whole.x0 + (columns - width) // 2,
+        y0=whole.y0 + (rows - height) // 2,
+        box=(height, width),
+    )
+
+
+def stretched(original: Size, size: Sequence[int], crop: Sequence[float] = ()) -> View:
+    """Returns the view of a size that shows all that a crop leaves.
+
+    Its pixels are not square unless the aspect ratios are equal; the intrinsics account
+    for that.
+
+    Args:
+        original: (height, width) of the images.
+        size: (height, width) of the view.
+        crop: fractions (top, bottom, left, right) to cut away first.
+
+    Raises:
+        ValueError: the crop leaves nothing, or the size is not positive.
+    """
     crop = tuple(crop) or (0, 0, 0, 0)
     if len(crop) != 4 or min(crop) < 0 or crop[0] + crop[1] >= 1 or sum(crop[2:]) >= 1:
         raise ValueError(
@@ -158,20 +184,11 @@ def centred(original: Size, size: Sequence[int], crop: Sequence[float] = ()) -> 
     top, bottom, left, right = crop
     y0, y1 = round(top * original[0]), original[0] - round(bottom * original[0])
     x0, x1 = round(left * original[1]), original[1] - round(right * original[1])
-    height = min(y1 - y0, max(1, round((x1 - x0) * size[0] / size[1])))
-    width = min(x1 - x0, max(1, round((y1 - y0) * size[1] / size[0])))
-    y0 += (y1 - y0 - height) // 2
-    x0 += (x1 - x0 - width) // 2
-    return View(x0, y0, (height, width), (int(size[0]), int(size[1])), original)
+    return View(x0, y0, (y1 - y0, x1 - x0), (int(size[0]), int(size[1])), original)
 
 
-def stretched(original: Size, size: Sequence[int]) -> View:
-    """Returns the view of a size that shows the whole image.
-
-    Its pixels are not square unless the aspect ratios are equal; the intrinsics account
-    for that.
-    """
-    return View(0, 0, original, (int(size[0]), int(size[1])), original)
+# How frames are brought to a size, see `config.dataset.fit`.
+FITS = {"crop": centred, "stretch": stretched}
 
 
 def resize_image(image: np.ndarray, size: Size) -> np.ndarray:

@@ -17,10 +17,11 @@ from absl import logging
 
 from mdm_jax import sources
 from mdm_jax.files import errors, file_content
-from mdm_jax.input_pipeline import list_file, splits
+from mdm_jax.input_pipeline import drive_masks, list_file, splits
 from mdm_jax.masks import mask_set
 from mdm_jax.recording import opening, own_recordings
 from mdm_jax.recording.arrays import Recording
+from mdm_jax.sources import intrinsics_file
 from mdm_jax.sources.source import Source
 
 # Splits that a rule derives. Their held-out part is for tests.
@@ -57,6 +58,7 @@ def open_video(dataset: ml_collections.ConfigDict) -> list[Recording]:
         dataset.path,
         size=dataset.size,
         crop=dataset.crop,
+        fit=sources.fit_of("video", dataset.fit),
         intrinsics=dataset.intrinsics,
         cache_dir=dataset.cache_dir,
         masks=mask_set.from_config(dataset),
@@ -73,18 +75,21 @@ def open_parts(
     """Returns the recordings that `config.dataset` names.
 
     Args:
-        dataset: `name`, `path`, `split`, `held_out`, `size`, `crop`, `frame_stride`,
-            `clip_length`, `with_truth`, `masks` and how to read these, `on_error` and
-            `cache_dir`.
+        dataset: `name`, `path`, `split`, `held_out`, `size`, `crop`, `fit`,
+            `intrinsics`, `frame_stride`, `clip_length`, `with_truth`, `masks` and how to read these,
+            `on_error` and `cache_dir`.
         held_out: which part of the split to hold out, `test` or `validation`, where it
             is on disk; empty for none at all.
-        labelled_only: leave out frames without instance labels, where some have them.
-            Nothing without labels is held out then either.
+        labelled_only: leave out frames without instance labels, also of those held
+            out.
+
+    Everything is checked before anything is decoded.
 
     Raises:
         ValueError: an option does not fit the data set, or a file is broken
-            (`sources.DataError`, which names it).
-        OSError: the cache cannot be written.
+            (`sources.DataError`, which names it); `labelled_only`, and no frame to train
+            on has labels; `masks` are given, and a drive to train on has none.
+        OSError: the cache cannot be written, or there is no file of intrinsics.
     """
     if not dataset.path:
         raise ValueError(
@@ -94,8 +99,11 @@ def open_parts(
     problems = errors.Problems(dataset.on_error)
     try:
         drives = open_split(dataset, held_out, problems)
+        for drive in (*drives.train, *drives.test):
+            intrinsics_file.of_source(drive, dataset.intrinsics)
+        drives = drive_masks.with_masks(drives, dataset, problems)
         if labelled_only:
-            drives = _labelled(drives, dataset, problems)
+            drives = drive_masks.labelled(drives, dataset, problems)
         parts = Parts(
             *(_open_recordings(part, dataset, problems=problems) for part in drives)
         )
@@ -249,54 +257,30 @@ def _log_missing(dataset: ml_collections.ConfigDict, what: str):
     )
 
 
-def _labelled(
-    drives: splits.Split, dataset: ml_collections.ConfigDict, problems: errors.Problems
-) -> splits.Split:
-    """Returns the frames with labels; of those to train on all, where none has any."""
-    kept, masks = splits.Split([], []), mask_set.from_config(dataset)
-    for part, old in zip(kept, drives, strict=True):
-        for drive in old:
-            with problems.caught():
-                part.extend(
-                    splits.labelled(drive)
-                    if masks is None
-                    # What lacks masks is named when it is to be trained on.
-                    else [drive] * (old is drives.train or has_masks(drive, masks))
-                )
-    for title, old, part in zip(("to train on", "held out"), drives, kept, strict=True):
-        logging.info(
-            "%s, %s: %d of %d frames have instance labels and neighbours that have them",
-            dataset.name,
-            title,
-            sum(map(len, part)),
-            sum(map(len, old)),
-        )
-    # Without any, whoever needs them says so, and what else may be done.
-    return kept if kept.train else drives._replace(test=[])
-
-
-def has_masks(drive: Source, masks: mask_set.MaskSet | None) -> bool:
-    """Returns whether a source, or the whole that it is a part of, has masks."""
-    return masks is not None and masks.has(drive.whole.name)
-
-
 def _open_recordings(
     drives: list[Source],
     dataset: ml_collections.ConfigDict,
     *,
     problems: errors.Problems,
 ) -> list[Recording]:
-    return opening.open_recordings(
-        drives,
-        size=tuple(dataset.size),
-        crop=tuple(dataset.crop) if any(dataset.crop) else None,
-        with_poses=dataset.with_truth,
-        with_depth=dataset.with_truth,
-        with_labels=True,
-        masks=mask_set.from_config(dataset),
-        cache_dir=dataset.cache_dir,
-        problems=problems,
-    )
+    masks = mask_set.from_config(dataset)
+    return [
+        recording
+        for drive in drives
+        for recording in opening.open_recordings(
+            [drive],
+            size=tuple(dataset.size),
+            crop=tuple(dataset.crop) if any(dataset.crop) else None,
+            fit=sources.fit_of(dataset.name, dataset.fit),
+            intrinsics=dataset.intrinsics,
+            with_poses=dataset.with_truth,
+            with_depth=dataset.with_truth,
+            with_labels=masks is None,
+            masks=masks if drive_masks.has(drive, masks) else None,
+            cache_dir=dataset.cache_dir,
+            problems=problems,
+        )
+    ]
 
 
 def _log(title: str, found: list[Recording]):

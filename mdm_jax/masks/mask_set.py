@@ -14,6 +14,13 @@ from mdm_jax.masks import mask_files
 # Subfolder with label maps, as written by `mdm_jax.annotate` and KITTI MOTS.
 LABEL_FOLDER = "instances"
 
+# For a run that trains on instance masks and has none.
+ADVICE = (
+    "name masks in config.dataset.masks (`python -m mdm_jax.annotate` makes them of own"
+    " frames, `python -m mdm_jax.prepare --annotate` of raw data sets), or train without:"
+    " config.instance_motion.object_pose=none or config.motion_field.use_mask=False"
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MaskSet:

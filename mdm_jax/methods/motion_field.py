@@ -102,7 +102,7 @@ class MotionFieldModel(nn.Module):
             return x.reshape(num_clips, len(target), *x.shape[1:])
 
         residual = residual_field.restrain(
-            by_clip(output.residual), batch, options=options, step=step
+            by_clip(output.residual), batch, options=options, step=step, required=train
         )
         if camera.intrinsics == "pair":
             intrinsics = learned_cameras.of_pairs(

@@ -38,4 +38,7 @@ def translated(values: Mapping[str, object]) -> dict[str, object]:
             result[_RENAMED[name]] = value
         elif name in _RENAMED_OF_METHOD and name.startswith(f"{method}."):
             result[_RENAMED_OF_METHOD[name]] = value
+    if values.get("dataset.name") not in ("synthetic", "video", "prepared"):
+        # All frames were cropped before there was a choice.
+        result.setdefault("dataset.fit", "crop")
     return result

@@ -28,17 +28,20 @@ def restrain(
     *,
     options: ml_collections.FrozenConfigDict,
     step: Array | None,
+    required: bool = True,
 ) -> Array:
-    """Returns T_obj `[b n h w 3]`.
+    """Returns T_obj `[b n h w 3]`; 0 where masks are used and there are none.
 
     Args:
         residual: `[b n h w 3]`, output of the motion net.
         batch: with instance labels, if these are used.
         options: `config.motion_field`.
         step: training step, for the burn-in; None after it.
+        required: whether masks that are used must be there, as in training. Elsewhere,
+            everything is background without them: the net has learned nothing there.
 
     Raises:
-        ValueError: masks are used, and the batch has none.
+        ValueError: masks are used and required, and the batch has none.
     """
     if options.auto_mask:
         residual = auto_mask(residual)
@@ -46,6 +49,8 @@ def restrain(
     if not options.use_mask:
         return residual
     if batch.instance_labels is None:
+        if not required:
+            return jnp.zeros_like(residual)
         raise ValueError(
             "config.motion_field.use_mask needs instance_labels in every batch, got "
             "none: give a data set with masks or switch it off"

@@ -108,13 +108,20 @@ def view_of(source: Source, model: Model, fit: str) -> View:
     Args:
         source: of the frames.
         model: that sees them.
-        fit: `crop`, as in training, or `stretch`, where the intrinsics tell the network
-            that pixels are not square.
+        fit: `crop` or `stretch`; empty for what was done in training. `stretch` other
+            than in training shows the whole image.
     """
     dataset = model.config.dataset
-    if fit == "stretch":
+    trained = trained_fit(model)
+    if fit == "stretch" and trained == "crop":
         return view_lib.stretched(source.size, dataset.size)
-    return view_lib.centred(source.size, dataset.size, dataset.crop or ())
+    return view_lib.FITS[fit or trained](source.size, dataset.size, dataset.crop)
+
+
+def trained_fit(model: Model) -> str:
+    """Returns how training brought frames to their size, `crop` or `stretch`."""
+    dataset = model.config.dataset
+    return sources_lib.fit_of(dataset.name, dataset.fit)
 
 
 def given_intrinsics(
@@ -134,10 +141,12 @@ def given_intrinsics(
                 "--intrinsics=%s has no effect: this run predicts intrinsics",
                 request.intrinsics,
             )
-        if request.fit == "stretch":
+        if request.fit not in ("", trained := trained_fit(model)):
             logging.warning(
-                "--fit=stretch: the run learned the intrinsics of cropped frames, not"
-                " of stretched ones; motion and point clouds may be wrong"
+                "--fit=%s: the run learned the intrinsics of frames fitted by %s;"
+                " motion and point clouds may be wrong",
+                request.fit,
+                trained,
             )
         return None
     if request.intrinsics == "learned":
@@ -145,9 +154,7 @@ def given_intrinsics(
             "--intrinsics=learned: the run was trained with given intrinsics and cannot"
             " predict them; give the intrinsics"
         )
-    specification = request.intrinsics
-    if not specification and model.config.dataset.name == "video":
-        specification = model.config.dataset.intrinsics
+    specification = request.intrinsics or model.config.dataset.intrinsics
     required = len(source) > 1
     return own_video.with_intrinsics(
         source, specification, required=required

@@ -90,6 +90,7 @@ def predict(
     """
     inputs.check_apart(output, [*source.files, request.masks])
     given = inputs.given_intrinsics(source, model, request)
+    request = dataclasses.replace(request, fit=request.fit or inputs.trained_fit(model))
     source_input = _input(model, source, given, request, alone=alone)
     store = _open_store(source_input, output, request, made_by)
     # It is written last: without it, results are incomplete.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from mdm_jax.geometry import view as view_lib
+
 KINDS = ("depth_png", "depth_npz", "motion_npz", "masks", "video")
-FITS = ("crop", "stretch")
+FITS = ("", *view_lib.FITS)
 MAP_SIZES = ("input", "network")
 
 
@@ -19,8 +21,8 @@ class Request:
     Attributes:
         intrinsics: of the original frames, see `intrinsics_file`; empty for those of
             the run, or of a `cam.txt` beside the frames.
-        fit: `crop` cuts frames to the aspect ratio of the network's images, as in
-            training; `stretch` shows all of them.
+        fit: `crop` cuts frames to the aspect ratio of the network's images; `stretch`
+            shows all of them; empty for what was done in training.
         masks: folder or file with instance masks; empty for none.
         batch_size: frames predicted at a time.
         fps: frames per second; None for the frame rate of the video.
@@ -38,7 +40,7 @@ class Request:
     """
 
     intrinsics: str = ""
-    fit: str = "crop"
+    fit: str = ""
     masks: str = ""
     batch_size: int = 8
     fps: float | None = None

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from mdm_jax import sources
 from mdm_jax.files import atomic, file_content, folder_lock, workers
 from mdm_jax.files.errors import DataError
 from mdm_jax.prepared import (
@@ -166,6 +167,7 @@ def _index(planned: plan.Plan, notes: Sequence[shards.Notes]) -> layout.Index:
         planned.options.size,
         planned.options.split,
         planned.options.crop,
+        sources.fit_of(planned.options.name, planned.options.fit),
         planned.options.held_out,
         tuple(note.shard for note in notes),
         tuple(entries),

@@ -13,13 +13,14 @@ from absl import logging
 from mdm_jax import sources as sources_lib
 from mdm_jax.files.errors import Problems
 from mdm_jax.geometry import view as view_lib
-from mdm_jax.input_pipeline import raw_data, splits
+from mdm_jax.input_pipeline import drive_masks, raw_data, splits
 from mdm_jax.masks.mask_set import MaskSet
 from mdm_jax.prepared import layout
 from mdm_jax.prepared.options import Options
 from mdm_jax.prepared.source_labels import SourceLabels
 from mdm_jax.prepared.viewed_source import ViewedSource
 from mdm_jax.recording import opening
+from mdm_jax.sources import intrinsics_file
 from mdm_jax.sources.source import Source
 
 
@@ -48,7 +49,7 @@ def open_parts(options: Options, problems: Problems) -> dict[str, list[ViewedSou
     if held_out:
         # Held-out sources need no masks, because they are also evaluated without.
         parts[options.evaluation_split] = [
-            (source, masks if raw_data.has_masks(source, masks) else None)
+            (source, masks if drive_masks.has(source, masks) else None)
             for source in held_out
         ]
     opened: dict[str, list[ViewedSource]] = {}
@@ -75,7 +76,7 @@ def to_annotate(options: Options) -> list[Source]:
     # Otherwise `masks` names a network or a function.
     if options.masks and pathlib.Path(options.masks).expanduser().exists():
         masks = MaskSet(root=options.masks)
-        held_out = [source for source in held_out if raw_data.has_masks(source, masks)]
+        held_out = [source for source in held_out if drive_masks.has(source, masks)]
     whole = {source.whole.name: source.whole for source in (*train, *held_out)}
     return [
         dataclasses.replace(source, on_error=options.on_error)
@@ -100,7 +101,8 @@ def _split(options: Options, problems: Problems) -> splits.Split:
 
 def _open(source: Source, masks: MaskSet | None, options: Options) -> ViewedSource:
     crop = options.crop if any(options.crop) else source.crop
-    view = view_lib.centred(source.size, options.size, crop)
+    fit = sources_lib.fit_of(options.name, options.fit)
+    view = view_lib.FITS[fit](source.size, options.size, crop)
     truth = options.with_truth
     poses = opening.poses_from_start(source) if truth else None
     seconds = source.timestamps()
@@ -121,6 +123,7 @@ def _open(source: Source, masks: MaskSet | None, options: Options) -> ViewedSour
     return ViewedSource(
         source,
         view,
+        intrinsics_file.of_source(source, options.intrinsics),
         np.full((len(source), 4, 4), np.nan) if poses is None else poses,
         np.full(len(source), np.nan) if seconds is None else seconds,
         truth and opening.has_points(source),

@@ -90,6 +90,7 @@ class Index:
         size: (height, width) of the frames.
         split: of the source; empty for all of it.
         crop: option of the build.
+        fit: how frames were brought to their size, `crop` or `stretch`.
         held_out: list file of evaluation frames, option of the build.
         shards: in order.
         entries: the recordings, in order; they cover all records.
@@ -103,6 +104,7 @@ class Index:
     size: tuple[int, int]
     split: str
     crop: tuple[float, ...]
+    fit: str
     held_out: str
     shards: tuple[Shard, ...]
     entries: tuple[Entry, ...]
@@ -144,6 +146,7 @@ def write_index(folder: pathlib.Path, index: Index) -> None:
             "size": index.size,
             "split": index.split,
             "crop": index.crop,
+            "fit": index.fit,
             "held_out": index.held_out,
             "shards": [dataclasses.asdict(shard) for shard in index.shards],
             "recordings": [dataclasses.asdict(entry) for entry in index.entries],
@@ -175,6 +178,8 @@ def read_index(folder: pathlib.Path) -> Index:
         )
         height, width = value["size"]
         split, crop = str(value["split"]), tuple(value["crop"])
+        # Builds that do not name it are older than the choice.
+        fit = str(value.get("fit", "crop"))
         held_out = str(value["held_out"])
     except (KeyError, TypeError, ValueError) as error:
         problem = f"the index is damaged ({error!r}); {_REBUILD}"
@@ -186,7 +191,7 @@ def read_index(folder: pathlib.Path) -> Index:
         raise DataError(
             folder / FRAMES, f"does not fit the {count} frames of {path.name}"
         )
-    return Index((height, width), split, crop, held_out, shards, entries, **arrays)
+    return Index((height, width), split, crop, fit, held_out, shards, entries, **arrays)
 
 
 def check_shards(folder: pathlib.Path, index: Index) -> None:

@@ -27,6 +27,7 @@ class Options:
     data_dir: str
     size: tuple[int, int] = (128, 416)
     crop: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    fit: str = ""
     split: str = ""
     evaluation_split: str = ""
     held_out: str = ""
@@ -43,6 +44,7 @@ class Options:
     def __post_init__(self):
         choices = {
             "NAME": (self.name, ("video", *sources.READERS)),
+            "fit": (self.fit, ("crop", "stretch", "")),
             "image_format": (self.image_format, records.IMAGE_FORMATS),
             "evaluation_split": (self.evaluation_split, ("test", "validation", "")),
             "mask_coding": (self.mask_coding, label_images.CODINGS),

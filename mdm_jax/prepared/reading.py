@@ -35,14 +35,15 @@ def open_parts(
     """Returns the recordings of the prepared folder that `config.dataset` names.
 
     Args:
-        dataset: `path`, `size`, `crop`, `split`, `held_out` and `with_truth`; `size`
-            must be that of the build, and so must the others where they are set.
+        dataset: `path`, `size`, `crop`, `fit`, `split`, `held_out`, `with_truth` and
+            `intrinsics`, empty or `learned`; `size` must be that of the build, and so
+            must `crop`, `fit`, `split` and `held_out` where they are set.
         held_out: the part to hold out, `test` or `validation`, if it was built.
-        labelled_only: leave out frames without instance labels, if others have labels.
+        labelled_only: leave out frames without instance labels.
 
     Raises:
         DataError: there is no finished data set, or a shard is missing or cut off.
-        ValueError: the config does not fit the build.
+        ValueError: the config does not fit the build, or labels are needed and missing.
     """
     if not dataset.path:
         raise ValueError(
@@ -56,18 +57,35 @@ def open_parts(
     stored = Records(folder, index.shards)
     train, test = index.of_part(layout.TRAIN), index.of_part(held_out)
     if labelled_only:
-        labelled = _labelled(index, train)
-        # Without any labels, the caller reports the problem.
-        train, test = (labelled, _labelled(index, test)) if labelled else (train, [])
+        train, test = _labelled(index, train), _labelled(index, test)
+        if not train:
+            raise ValueError(
+                f"{folder}: no two neighbouring frames have instance labels; build it"
+                " again with --masks, or train without labels:"
+                " config.instance_motion.object_pose=none or"
+                " config.motion_field.use_mask=False"
+            )
 
     def recordings(entries: list[layout.Entry], title: str) -> list[Recording]:
         frames = sum(entry.num_frames for entry in entries)
         message = "%s, %s: %d recordings, %d frames"
         logging.info(message, folder, title, len(entries), frames)
-        truth = dataset.with_truth
-        return [_recording(index, one, stored, with_truth=truth) for one in entries]
+        options = {
+            "with_truth": dataset.with_truth,
+            "learned": dataset.intrinsics == "learned",
+        }
+        return [_recording(index, one, stored, **options) for one in entries]
 
     return Parts(recordings(train, "for training"), recordings(test, "held out"))
+
+
+def fit(path: str) -> str:
+    """Returns how the frames of a prepared folder were brought to their size.
+
+    Raises:
+        DataError: there is no finished data set.
+    """
+    return layout.read_index(layout.find(path)).fit
 
 
 def _check_options(
@@ -76,6 +94,7 @@ def _check_options(
     options = {
         "size": (tuple(dataset.size), index.size),
         "crop": (tuple(dataset.crop), index.crop),
+        "fit": (dataset.fit, index.fit),
         "split": (dataset.split, index.split),
         "held_out": (dataset.held_out, index.held_out),
     }
@@ -86,6 +105,12 @@ def _check_options(
                 f"{folder} was built with {name}={built!r}, config.dataset.{name} is"
                 f" {requested!r}: change it, or build another with --{name}"
             )
+    if dataset.intrinsics not in ("", "learned"):
+        # The original frames, which the numbers would belong to, are not known here.
+        raise ValueError(
+            "config.dataset.intrinsics: a prepared data set has the intrinsics of its"
+            " build; build another with --intrinsics, clear it, or set it to 'learned'"
+        )
     if dataset.masks:
         raise ValueError(
             "config.dataset.masks: a prepared data set has the instance labels of its"
@@ -114,7 +139,12 @@ def _labelled(
 
 
 def _recording(
-    index: layout.Index, entry: layout.Entry, stored: Records, *, with_truth: bool
+    index: layout.Index,
+    entry: layout.Entry,
+    stored: Records,
+    *,
+    with_truth: bool,
+    learned: bool,
 ) -> Recording:
     def array(feature: str, dtype: type, *channels: int) -> Any:
         shape = (entry.num_frames, *index.size, *channels)
@@ -125,7 +155,8 @@ def _recording(
         known -= {"depth", "world_from_camera"}
     if not index.labelled[entry.rows].all():
         known -= {"instance_labels"}
-    matrix, poses = entry.intrinsics, index.world_from_camera[entry.rows]
+    matrix = None if learned else entry.intrinsics
+    poses = index.world_from_camera[entry.rows]
     return Recording(
         entry.name,
         array("image", np.uint8, 3),

@@ -41,6 +41,8 @@ class ViewedSource:
     Attributes:
         source: the original frames.
         view: crop and resize applied to every frame.
+        original_intrinsics: `[3 3]` in pixels of the original frames; None if they have
+            to be learned.
         world_from_camera: float64 `[n 4 4]`, the first at the origin; NaN if unknown.
         timestamp: float64 `[n]`, seconds; NaN if unknown.
         has_depth: whether depth is known.
@@ -49,6 +51,7 @@ class ViewedSource:
 
     source: Source
     view: View
+    original_intrinsics: np.ndarray | None
     world_from_camera: np.ndarray
     timestamp: np.ndarray
     has_depth: bool
@@ -65,9 +68,9 @@ class ViewedSource:
     @property
     def intrinsics(self) -> np.ndarray | None:
         """Float32 `[3 3]` of the view; None if they have to be learned."""
-        if self.source.intrinsics is None:
+        if self.original_intrinsics is None:
             return None
-        return np.asarray(self.view.intrinsics(self.source.intrinsics), np.float32)
+        return np.asarray(self.view.intrinsics(self.original_intrinsics), np.float32)
 
     @property
     def sequential(self) -> bool:

@@ -23,6 +23,7 @@ from mdm_jax.masks import labels as mask_labels
 from mdm_jax.masks.mask_set import MaskSet
 from mdm_jax.recording import persistent_labels
 from mdm_jax.recording.arrays import Recording
+from mdm_jax.sources import intrinsics_file
 from mdm_jax.sources import source as source_lib
 from mdm_jax.sources.source import Source
 
@@ -34,6 +35,8 @@ def open_recordings(
     *,
     size: tuple[int, int],
     crop: Sequence[float] | None = None,
+    fit: str = "crop",
+    intrinsics: str = "",
     with_poses: bool = True,
     with_depth: bool = False,
     with_labels: bool = False,
@@ -47,8 +50,11 @@ def open_recordings(
         sources: what to decode.
         size: (height, width) of the frames.
         crop: fractions (top, bottom, left, right) to cut away first; None for the usual
-            ones of the data set. The rest is cropped about its centre to the aspect
-            ratio of `size`.
+            ones of the data set.
+        fit: `crop` crops the rest about its centre to the aspect ratio of `size`;
+            `stretch` keeps all of it.
+        intrinsics: of the original frames, as `intrinsics_file` explains; empty for
+            those of the sources. Known depth is still projected with the latter.
         with_poses: whether to read camera poses.
         with_depth: whether to lay out known depth; costs four bytes a pixel on disk.
         with_labels: whether to lay out instance labels, with ids that persist, of the
@@ -62,19 +68,21 @@ def open_recordings(
 
     Raises:
         DataError: a broken file.
-        ValueError: a crop or size that leaves nothing.
-        OSError: the cache cannot be written.
+        ValueError: a crop or size that leaves nothing; intrinsics that do not fit.
+        OSError: the cache cannot be written, or there is no file of intrinsics.
     """
     problems = problems or Problems()
     directory = pathlib.Path(cache_dir or array_cache.default_directory())
     recordings: list[Recording] = []
     for source in sources:
-        view = view_lib.centred(
+        view = view_lib.FITS[fit](
             source.size, size, source.crop if crop is None else crop
         )
+        matrix = intrinsics_file.of_source(source, intrinsics)
         opening = _Opening(
             dataclasses.replace(source, on_error=problems.on_error),
             view,
+            None if matrix is None else view.intrinsics(matrix),
             directory,
             problems,
         )
@@ -102,6 +110,7 @@ class _Opening:
 
     source: Source
     view: View
+    intrinsics: np.ndarray | None
     directory: pathlib.Path
     problems: Problems
 
@@ -128,9 +137,6 @@ class _Opening:
         elif with_labels:
             labelled = np.array(self.source.labelled())
             labels = self._labels(frames) if labelled.any() else None
-        intrinsics = self.source.intrinsics
-        if intrinsics is not None:
-            intrinsics = self.view.intrinsics(intrinsics)
         runs = source_lib.runs(readable) if readable else []
         return [
             Recording(
@@ -138,7 +144,7 @@ class _Opening:
                 if len(runs) == 1
                 else f"{self.source.name}/{readable[run.start]}",
                 _part(frames, readable[run]),
-                intrinsics=intrinsics,
+                intrinsics=self.intrinsics,
                 depth=None if depth is None else _part(depth, readable[run]),
                 world_from_camera=None if poses is None else poses[readable[run]],
                 instance_labels=None

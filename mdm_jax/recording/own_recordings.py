@@ -21,6 +21,7 @@ def open_video(
     *,
     size: Sequence[int],
     crop: Sequence[float] = (),
+    fit: str = "crop",
     intrinsics: str = "",
     cache_dir: str | os.PathLike[str] | None = None,
     masks: MaskSet | None = None,
@@ -32,7 +33,9 @@ def open_video(
         path: as for `own_video.open_sources`.
         size: (height, width) of the frames of the recordings, at least 32 each.
         crop: fractions (top, bottom, left, right) to cut away first, such as a car's
-            bonnet; the rest is cropped about its centre to the aspect ratio of `size`.
+            bonnet.
+        fit: `crop` crops the rest about its centre to the aspect ratio of `size`;
+            `stretch` keeps all of it.
         intrinsics: of the original frames, as `intrinsics_file` explains.
         cache_dir: folder of decoded frames; None or empty for one in the user's cache.
         masks: where the masks of all frames are; None for recordings without labels.
@@ -58,7 +61,7 @@ def open_video(
     sources = sources_lib.open_sources("video", path, intrinsics=intrinsics)
     for source in sources:
         _check_length(source, len(source))
-        view = view_lib.centred(source.size, (height, width), crop or source.crop)
+        view = view_lib.FITS[fit](source.size, (height, width), crop or source.crop)
         if min(view.box) < own_video.MIN_SIDE:
             raise ValueError(
                 f"dataset.crop {tuple(crop)} and the aspect ratio of dataset.size"
@@ -74,6 +77,7 @@ def open_video(
         sources,
         size=(height, width),
         crop=crop or None,
+        fit=fit,
         masks=masks,
         cache_dir=cache_dir,
         problems=problems,

@@ -15,6 +15,7 @@ import numpy as np
 import tqdm
 from absl import logging
 
+from mdm_jax import sources
 from mdm_jax.evaluation import (
     baselines,
     drives,
@@ -158,8 +159,7 @@ def write_trajectories(
         run: predicts the camera's motion from each frame to the next.
         folder: to write to.
         images: a video, a folder of images in order, or a folder of videos or of such
-            folders, cropped to the aspect ratio of the network's images as in training;
-            None for the drives of the run's data set that have true poses.
+            folders, brought to the size of the network's images as in training; None for the drives of the run's data set that have true poses.
         intrinsics: of the images, see `intrinsics_file`.
         truth: file or folder of trajectories; None for the poses of the data set, which
             are written too.
@@ -233,6 +233,7 @@ def _drives_of_images(run: Run, images: str, intrinsics: str) -> Drives:
         images,
         size=dataset.size,
         crop=dataset.crop,
+        fit=sources.fit_of(dataset.name, dataset.fit),
         intrinsics=intrinsics,
         cache_dir=dataset.cache_dir or run.workdir / "cache",
     )

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mdm_jax.files.errors import DataError, Problems
+from mdm_jax.geometry import view
 from mdm_jax.sources import (
     cityscapes,
     ddad,
@@ -38,6 +39,27 @@ READERS: Mapping[str, Callable[..., list[Source]]] = {
     "waymo_v1": waymo_v1.open_sources,
     "waymo_v2": waymo_v2.open_sources,
 }
+# Those that may have instance labels. Of the others, masks must be given.
+LABELLED = ("struct2depth", "waymo_v1", "waymo_v2")
+
+
+def fit_of(name: str, fit: str) -> str:
+    """Returns how frames are brought to a size: a key of `view.FITS`.
+
+    Args:
+        name: of a data set, as in `config.dataset.name`.
+        fit: as in `config.dataset.fit`; empty for what is usual. Raw data sets are
+            stretched, as the published protocols do, so that a network is evaluated on
+            what it was trained on; own frames of any shape keep the shape of pixels.
+
+    Raises:
+        ValueError: there is no such way.
+    """
+    if fit not in ("", *view.FITS):
+        raise ValueError(
+            f"config.dataset.fit expects {', '.join(view.FITS)} or nothing, got {fit!r}"
+        )
+    return fit or ("stretch" if name in READERS else "crop")
 
 
 def open_sources(
@@ -53,8 +75,8 @@ def open_sources(
     Args:
         name: `video` for a user's own images and movies, or a key of `READERS`.
         path: a file or folder, see `own_video.open_sources` and the readers.
-        intrinsics: of a user's own frames, see `intrinsics_file`; raw data sets
-            contain theirs.
+        intrinsics: of a user's own frames, see `intrinsics_file`. Raw data sets
+            contain theirs; `intrinsics_file.of_source` replaces them.
         problems: how to handle broken files of a raw data set; None stops at the first
             one.
         **options: options of the reader.

@@ -9,7 +9,8 @@ A specification is one string, so that it fits in a config field or a command li
 | a path                   | a text file of four or nine such numbers              |
 | `fov:DEGREES`            | horizontal field of view, principal point centred     |
 | `learned`                | unknown: the network estimates them                   |
-| empty                    | `<video>_cam.txt` or `cam.txt` beside the frames      |
+| empty                    | `<video>_cam.txt` or `cam.txt` beside the frames; of a |
+|                          | raw data set, its calibration                         |
 
 Pixel (0, 0) is the centre of the top-left pixel.
 """
@@ -24,6 +25,7 @@ import numpy as np
 from absl import logging
 
 from mdm_jax.geometry import intrinsics
+from mdm_jax.sources.source import Source
 
 OPTIONS = (
     "give the intrinsics of the original frames (--config.dataset.intrinsics in training,"
@@ -86,6 +88,23 @@ def resolve(
     except ValueError as error:
         raise ValueError(f"{origin}, for {source or 'the frames'}: {error}") from error
     return matrix
+
+
+def of_source(source: Source, specification: str) -> np.ndarray | None:
+    """Returns float64 `[3 3]` in original pixels: a user's, else those of the source.
+
+    Args:
+        source: of the frames. Its own matrix stays as it is, because known depth is
+            projected with it.
+        specification: see the table above, but empty for the source's own.
+
+    Raises:
+        FileNotFoundError: see `resolve`.
+        ValueError: see `resolve`.
+    """
+    if not specification.strip():
+        return source.intrinsics
+    return resolve(specification, size=source.size, source=str(source.path))
 
 
 def _from_field_of_view(specification: str, size: tuple[int, int]) -> np.ndarray:

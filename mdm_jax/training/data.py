@@ -27,11 +27,13 @@ class Data:
         train: recordings trained on.
         held_out: recordings of other worlds, never trained on; may be empty.
         held_out_name: `test` or `validation`.
+        fit: how frames were brought to their size, `crop` or `stretch`.
     """
 
     train: list[Recording]
     held_out: list[Recording]
     held_out_name: str
+    fit: str = "crop"
 
 
 def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
@@ -67,12 +69,15 @@ def open_data(config: ml_collections.ConfigDict, workdir: str) -> Data:
         )
     dataset = config.dataset.copy_and_resolve_references()
     dataset.cache_dir = d.cache_dir or str(pathlib.Path(workdir) / "cache")
+    fit = sources.fit_of(name, d.fit)
     if name == "video":
-        return Data(raw_data.open_video(dataset), [], split)
+        return Data(raw_data.open_video(dataset), [], split, fit)
     opened = reading if name == "prepared" else raw_data
     labelled_only = methods.create(config).needs_labels
     parts = opened.open_parts(dataset, held_out=split, labelled_only=labelled_only)
-    return Data(parts.train, parts.held_out, split)
+    if name == "prepared":
+        fit = reading.fit(dataset.path)
+    return Data(parts.train, parts.held_out, split, fit)
 
 
 def make_loader(
@@ -111,13 +116,18 @@ def make_loader(
 def settle(config: ml_collections.ConfigDict, data: Data) -> ml_collections.ConfigDict:
     """Returns the config with the settings that depend on the data filled in.
 
-    These are the number of recordings, whether intrinsics are learned (one set per
-    recording, where any recording has none), and what the method asks for. Learned
-    intrinsics belong to whole frames, which are then neither flipped nor cropped.
+    These are the number of recordings, how frames were fitted to their size, whether
+    intrinsics are learned (one set per recording, where any recording has none), and
+    what the method asks for. Learned intrinsics belong to whole frames, which are then
+    neither flipped nor cropped.
+
+    Raises:
+        ValueError: the method needs instance labels, and a recording has none.
     """
     config = config.copy_and_resolve_references()
     camera, augment = config.camera, config.augment
     camera.num_videos = len(data.train)
+    config.dataset.fit = data.fit
     if camera.intrinsics == "given" and any(r.intrinsics is None for r in data.train):
         logging.info("Intrinsics are not given: learning them, one set per recording")
         camera.intrinsics = "video"
@@ -127,4 +137,17 @@ def settle(config: ml_collections.ConfigDict, data: Data) -> ml_collections.Conf
         logging.info("Learned intrinsics per recording: no random flips and crops")
         augment.flip_probability = 0.0
         augment.min_crop_scale = 1.0
-    return methods.create(config).settle(config, data.train)
+    method = methods.create(config)
+    if method.needs_labels:
+        _check_labels(data.train)
+    return method.settle(config, data.train)
+
+
+def _check_labels(recordings: list[Recording]):
+    """Raises ValueError if a recording has no labels: a batch needs them of all."""
+    without = [one.name for one in recordings if one.instance_labels is None]
+    if without:
+        raise ValueError(
+            f"{len(without)} of {len(recordings)} recordings have no instance labels, the"
+            f" first of them {without[0]!r}: leave them out, or {mask_set.ADVICE}"
+        )

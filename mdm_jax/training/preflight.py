@@ -11,8 +11,9 @@ import ml_collections
 from jax.sharding import Mesh
 
 from mdm_jax import config as config_lib
-from mdm_jax import methods
+from mdm_jax import methods, sources
 from mdm_jax.input_pipeline import augment
+from mdm_jax.masks import mask_set
 from mdm_jax.methods.base import Method, Variables, total_loss
 from mdm_jax.sources import own_video
 from mdm_jax.structs import batch_from_arrays
@@ -40,6 +41,7 @@ def check(config: ml_collections.ConfigDict, mesh: Mesh, *, resumes: bool = Fals
         )
     method = methods.create(config)
     _check_masks(config, method)
+    _check_intrinsics(config)
     optimizer.create(config)
     augment.make_config(config.augment.to_dict())
     sharding.check_batch_size(
@@ -60,21 +62,34 @@ def check(config: ml_collections.ConfigDict, mesh: Mesh, *, resumes: bool = Fals
 
 
 def _check_masks(config: ml_collections.ConfigDict, method: Method):
-    """Checks that the data set has masks if the method needs them."""
+    """Checks that the data set can have masks if the method needs them.
+
+    Whether a data set that may have labels does have them is checked when it is opened.
+    """
     dataset = config.dataset
-    if dataset.masks and dataset.name not in ("video", "synthetic"):
+    labelled = ("synthetic", "prepared", *sources.LABELLED)
+    if method.needs_labels and not dataset.masks and dataset.name not in labelled:
         raise ValueError(
-            "config.dataset.masks is for the data sets video and synthetic, got"
-            f" dataset.name={dataset.name}: clear it, or read the folder of frames as"
-            " dataset.name=video"
+            f"config.method={config.method} trains on instance masks,"
+            f" config.dataset.name={dataset.name} has none, and config.dataset.masks is"
+            f" empty: {mask_set.ADVICE}"
         )
-    if method.needs_labels and dataset.name == "video" and not dataset.masks:
+
+
+def _check_intrinsics(config: ml_collections.ConfigDict):
+    """Checks that intrinsics are of a kind that the data and the method allow."""
+    given = config.dataset.intrinsics
+    if given and config.dataset.name == "synthetic":
         raise ValueError(
-            f"config.method={config.method} trains on instance masks, and"
-            " config.dataset.masks is empty: make them with `python -m mdm_jax.annotate"
-            f" --input={dataset.path} --masks=... --output=DIR` and pass"
-            " --config.dataset.masks=DIR"
+            f"config.dataset.intrinsics={given!r}: synthetic drives have exact"
+            " intrinsics; clear it, and set config.camera.intrinsics=pair or video to"
+            " learn them"
         )
+    if given == "learned" and config.camera.intrinsics == "given":
+        # As `data.settle` does. A method that needs intrinsics says so.
+        config = config.copy_and_resolve_references()
+        config.camera.intrinsics = "video"
+        methods.create(config)
 
 
 def variable_shapes(method: Method, config: ml_collections.ConfigDict) -> Variables:

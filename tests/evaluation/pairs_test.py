@@ -58,6 +58,22 @@ def test_pairs_are_a_frame_stride_apart(tiny_recordings, predict):
     assert predict.calls[0]["instance_labels"].shape == (2, 2, 32, 40)
 
 
+def test_a_recording_without_labels_leaves_those_of_the_others(
+    tiny_recordings, predict
+):
+    first, second = tiny_recordings[:2]
+    labels = np.full((len(first), *first.size), 7, np.uint8)
+    first = dataclasses.replace(first, instance_labels=labels)
+    second = dataclasses.replace(second, instance_labels=None)
+    list(
+        pairs_lib.PredictedPairs(
+            predict, [first, second], [(0, 0), (1, 0)], batch_size=2
+        )
+    )
+    seen = predict.calls[0]["instance_labels"]
+    assert [np.unique(one).tolist() for one in seen] == [[7], [0]]
+
+
 @pytest.mark.parametrize(("held_out", "index"), [(False, [0, 1]), (True, [-1, -1])])
 def test_held_out_recordings_are_none_of_those_trained_on(
     tiny_recordings, predict, held_out, index

@@ -34,6 +34,13 @@ def test_depth_of_a_plane_comes_back_exactly(fit):
     assert outside.any() == (fit == "crop")
 
 
+def test_stretching_keeps_all_that_the_crop_leaves():
+    view = view_lib.stretched((100, 200), (32, 48), (0.1, 0.2, 0.25, 0))
+    assert (view.y0, view.x0, view.box) == (10, 50, (70, 150))
+    with pytest.raises(ValueError, match="which must leave something"):
+        view_lib.stretched((100, 200), (32, 48), (0.5, 0.5, 0, 0))
+
+
 def test_intrinsics_come_back_as_they_went():
     view = view_lib.centred((70, 130), (32, 48), (0.1, 0.2, 0, 0.1))
     back = view.original_intrinsics(view.intrinsics(K))

@@ -37,7 +37,7 @@ def test_burnin_switches_motion_on_over_its_second_half(step, expected):
     assert residual_field.burnin(options, None) == 1.0
 
 
-def _restrain(residual, labels, **options):
+def _restrain(residual, labels, required=True, **options):
     height, width = residual.shape[2:4]
     batch = Batch(
         frames=jnp.zeros((1, 2, height, width, 3)),
@@ -46,7 +46,9 @@ def _restrain(residual, labels, **options):
     )
     changed = {"auto_mask": False, "burnin_steps": 0, "use_mask": True}
     changed = ml_collections.ConfigDict(changed | {"mask_dilation": 1} | options)
-    return residual_field.restrain(residual, batch, options=changed, step=None)
+    return residual_field.restrain(
+        residual, batch, options=changed, step=None, required=required
+    )
 
 
 def test_given_masks_leave_motion_around_the_target_frames_objects_only():
@@ -64,3 +66,11 @@ def test_given_masks_leave_motion_around_the_target_frames_objects_only():
 def test_masks_are_demanded_where_they_are_used():
     with pytest.raises(ValueError, match="use_mask needs instance_labels"):
         _restrain(jnp.ones((1, 2, 6, 9, 3)), None)
+
+
+def test_without_masks_a_prediction_takes_everything_for_background():
+    residual = jnp.ones((1, 2, 6, 9, 3))
+    empty = jnp.zeros((1, 2, 6, 9), jnp.uint8)
+    expected = _restrain(residual, empty)
+    assert not expected.any()
+    np.testing.assert_array_equal(_restrain(residual, None, required=False), expected)

@@ -63,6 +63,16 @@ def test_a_path_without_images_or_videos_is_named(tmp_path):
             inputs.open_sources(str(tmp_path / name))
 
 
+def test_frames_are_fitted_as_in_training(model, config, write_frames):
+    (source,) = inputs.open_sources(str(write_frames(1)))
+    size = config.dataset.size
+    for name, view in (("video", view_lib.centred), ("kitti_raw", view_lib.stretched)):
+        config.dataset.name = name
+        assert inputs.view_of(source, model, "") == view(source.size, size)
+        for fit, made in view_lib.FITS.items():
+            assert inputs.view_of(source, model, fit) == made(source.size, size)
+
+
 def test_a_training_video_is_known_by_its_index(model, config, write_frames):
     folder = write_frames(3)
     (source,) = inputs.open_sources(str(folder))

@@ -8,8 +8,9 @@ import cloudpickle
 import numpy as np
 import pytest
 
+from mdm_jax import config as config_lib
 from mdm_jax import sources
-from mdm_jax.input_pipeline import augment, clips, loader
+from mdm_jax.input_pipeline import augment, clips, loader, raw_data
 from mdm_jax.prepared import layout, reading
 from mdm_jax.training import data
 
@@ -202,12 +203,50 @@ def test_training_on_labels_takes_runs_of_frames_that_have_them(folder):
     assert found == [("first/1", 1, 2), ("second", 5, 3)]
 
 
-def test_training_on_labels_where_there_are_none_keeps_all(folder, dataset, tmp_path):
-    found = reading.open_parts(
-        dataset("prepared", folder, tmp_path), held_out="test", labelled_only=True
-    )
-    assert [one.name for one in found.train] == ["first", "second"]
-    assert not found.held_out
+def test_training_on_labels_where_there_are_none_says_what_to_do(
+    folder, dataset, tmp_path
+):
+    config = dataset("prepared", folder, tmp_path)
+    with pytest.raises(ValueError, match="no two .* have instance labels.*--masks"):
+        reading.open_parts(config, held_out="test", labelled_only=True)
+
+
+def test_intrinsics_of_a_prepared_set_are_those_of_its_build_or_learned(
+    tiny, prepare, dataset, tmp_path
+):
+    root = tiny.kitti_odometry(tmp_path / "raw")
+    folder = prepare("kitti_odometry", root, intrinsics="fov:90")
+    (one,) = reading.open_parts(
+        dataset("prepared", folder, tmp_path), held_out=""
+    ).train
+    config = dataset("kitti_odometry", root, tmp_path, intrinsics="fov:90")
+    (expected,) = raw_data.open_parts(config, held_out="").train
+    np.testing.assert_array_equal(one.intrinsics, expected.intrinsics)
+    config = dataset("prepared", folder, tmp_path, intrinsics="learned")
+    assert reading.open_parts(config, held_out="").train[0].intrinsics is None
+    config = dataset("prepared", folder, tmp_path, intrinsics="fov:80")
+    with pytest.raises(ValueError, match="dataset.intrinsics.* of its build"):
+        reading.open_parts(config, held_out="")
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+def test_a_prepared_set_is_fitted_as_it_was_built(
+    tiny, prepare, dataset, tmp_path, fit
+):
+    root = tiny.kitti_odometry(tmp_path / "raw")
+    # `stretch` is usual for a raw data set.
+    folder = prepare("kitti_odometry", root, fit="" if fit == "stretch" else fit)
+    config = config_lib.base_config()
+    config.dataset = dataset("prepared", folder, tmp_path)
+    found = data.open_data(config, str(tmp_path))
+    assert data.settle(config, found).dataset.fit == fit
+    place = dataset("kitti_odometry", root, tmp_path, fit=fit)
+    (expected,) = raw_data.open_parts(place, held_out="").train
+    np.testing.assert_array_equal(found.train[0].frames[0], expected.frames[0])
+    np.testing.assert_array_equal(found.train[0].intrinsics, expected.intrinsics)
+    config.dataset.fit = "crop" if fit == "stretch" else "stretch"
+    with pytest.raises(ValueError, match=f"built with fit='{fit}'"):
+        data.open_data(config, str(tmp_path))
 
 
 def test_other_masks_than_were_prepared_are_an_error(folder, dataset, tmp_path):

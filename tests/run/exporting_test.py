@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from mdm_jax import methods, settings
+from mdm_jax import methods, presets, settings
 from mdm_jax.networks import pretrained
 from mdm_jax.run import exporting
 from mdm_jax.run.run import Run
@@ -104,6 +104,27 @@ for name in ("mdm_jax", "flax"):
     assert result.returncode == 0, result.stderr
     here = jax.jit(exporting.depth_function(run))(run.variables, images)
     np.testing.assert_allclose(np.load(tmp_path / "depth.npy"), here, rtol=1e-5)
+
+
+@pytest.mark.parametrize("labelled", ["motion_field", "instance_motion"])
+def test_runs_that_were_trained_with_masks_are_exported_and_predict_without(
+    labelled, tiny_config, tmp_path
+):
+    config = tiny_config.copy_and_resolve_references()
+    if labelled == "motion_field":
+        config.motion_field.use_mask = True
+    else:
+        presets.use_instance_motion(config)
+    run = _run(config)
+    assert run.method.needs_labels
+    differences = exporting.export(run, "stablehlo", tmp_path / "programs")
+    assert sorted(differences) == ["depth.jax_export", "egomotion.jax_export"]
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (2, 2 * _HEIGHT, 2 * _WIDTH, 3), np.uint8)
+    matrix = np.array([[60.0, 0, 39.5], [0, 60, 31.5], [0, 0, 1]])
+    found = run.motion(images, matrix)
+    assert not found["object_motion"].any()
+    assert np.isfinite(found["depth"]).all()
 
 
 def test_parameters_come_back_with_their_config(run, tmp_path, monkeypatch):

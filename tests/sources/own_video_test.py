@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mdm_jax.files import array_cache
+from mdm_jax.geometry import view as view_lib
 from mdm_jax.input_pipeline import clips, raw_data
 from mdm_jax.recording import own_recordings
 from mdm_jax.sources import own_video
@@ -195,6 +196,7 @@ def test_open_recordings_reads_the_config(tmp_path):
         path=str(_write_images(tmp_path / "drive", _frames(2))),
         size=SIZE,
         crop=(0.0, 0.0, 0.0, 0.0),
+        fit="",
         intrinsics="learned",
         cache_dir=str(tmp_path / "cache"),
         masks="",
@@ -202,6 +204,11 @@ def test_open_recordings_reads_the_config(tmp_path):
     )
     (recording,) = raw_data.open_video(dataset)
     assert recording.frames.shape == (2, *SIZE, 3)
+    original = recording.view.original
+    assert recording.view == view_lib.centred(original, SIZE)
+    dataset.fit = "stretch"
+    (recording,) = raw_data.open_video(dataset)
+    assert recording.view == view_lib.stretched(original, SIZE)
 
 
 # Bad input: each error names what is wrong, where, and what to do.

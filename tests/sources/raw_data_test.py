@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from mdm_jax import config as config_lib
-from mdm_jax import sources
+from mdm_jax import settings, sources
+from mdm_jax.evaluation import image_predictions, protocols
+from mdm_jax.geometry import view as view_lib
 from mdm_jax.input_pipeline import clips, raw_data
+from mdm_jax.methods import renamed_settings
 from mdm_jax.training import data
 
 WITH_POSES = ("ddad", "kitti_odometry", "kitti_raw", "nuscenes", "waymo_v1", "waymo_v2")
@@ -217,12 +220,16 @@ def test_method_b_gets_only_the_frames_that_have_labels(tiny, tmp_path):
     assert set(np.unique(labelled[0].instance_labels)) == {0, 1, 2}
     table = clips.clip_table(labelled, clip_length=2, static_threshold=0)
     assert "instance_labels" in clips.ClipSource(labelled, table)[0]
-    # Where nothing has labels the method itself says what else may be done.
     (root / "camera_segmentation" / "segment.parquet").unlink()
-    unlabelled, _ = _open(
-        "waymo_v2", root.parent, tmp_path, labelled_only=True, **options
-    )
-    assert len(unlabelled) == 2
+    with pytest.raises(ValueError, match=r"4 frames of waymo_v2 .*dataset\.masks"):
+        _open(
+            "waymo_v2",
+            root.parent,
+            tmp_path / "empty",
+            labelled_only=True,
+            **options,
+        )
+    assert not (tmp_path / "empty").exists()  # Nothing was decoded.
 
 
 def test_what_breaks_says_how_to_leave_it_out(tiny, tmp_path):
@@ -308,6 +315,114 @@ def test_masks_of_ones_own_take_the_place_of_labels(tiny, tmp_path):
     (masks / "07" / "000001.png").unlink()
     with pytest.raises(ValueError, match=r"masks/07: 1 of 3 frames have no masks: 000"):
         _open("kitti_odometry", root, tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol"),
+    [
+        ("cityscapes", "cityscapes"),
+        ("ddad", "ddad"),
+        ("kitti_raw", "kitti_eigen"),
+        ("nuscenes", "nuscenes"),
+        ("waymo_v1", "waymo"),
+        ("waymo_v2", "waymo"),
+    ],
+)
+def test_a_network_is_trained_on_what_the_published_protocol_shows_it(
+    tiny, tmp_path, name, protocol
+):
+    root = tiny.BUILDERS[name](tmp_path / "raw")
+    one = _open(name, root, tmp_path).train[0]
+    original = one.source.image(0)
+    shown = image_predictions.visible_part(protocols.get(protocol), original)
+    np.testing.assert_array_equal(one.frames[0], view_lib.resize_image(shown, one.size))
+    # Both begin at the top left, where a pixel's corner, not its centre, stays.
+    scale = np.array(one.size[::-1]) / shown.shape[1::-1]
+    matrix, known = one.intrinsics, one.source.intrinsics
+    np.testing.assert_allclose(np.diag(matrix)[:2], np.diag(known)[:2] * scale, 1e-6)
+    np.testing.assert_allclose(
+        matrix[:2, 2], (known[:2, 2] + 0.5) * scale - 0.5, rtol=1e-6
+    )
+    squared = _open(name, root, tmp_path, fit="crop").train[0]
+    fx, fy = np.diag(squared.intrinsics)[:2]
+    np.testing.assert_allclose(fx / fy, known[0, 0] / known[1, 1], rtol=0.1)
+    if one.depth is not None:
+        kept = view_lib.stretched(shown.shape[:2], one.size)
+        points = one.source.points(0)
+        np.testing.assert_array_equal(one.depth[0], kept.depth(points))
+    with pytest.raises(ValueError, match="dataset.fit expects crop, stretch"):
+        _open(name, root, tmp_path, fit="squeeze")
+
+
+def test_the_fit_is_kept_with_the_run(tiny, tmp_path):
+    root = tiny.kitti_raw(tmp_path / "raw")
+    config = _config("kitti_raw", root, tmp_path)
+    settled = data.settle(config, data.open_data(config, str(tmp_path)))
+    assert settled.dataset.fit == "stretch"
+    # Runs that do not name it were cropped.
+    values = settings.flatten(config)
+    del values["dataset.fit"]
+    assert renamed_settings.translated(values)["dataset.fit"] == "crop"
+    values["dataset.name"] = "video"
+    assert "dataset.fit" not in renamed_settings.translated(values)
+
+
+def test_intrinsics_of_ones_own_take_the_place_of_those_of_the_data_set(
+    tiny_set, tmp_path
+):
+    name, root = tiny_set
+    truth = _open(name, root, tmp_path).train[0]
+    numbers = tmp_path / "camera.txt"
+    numbers.write_text("36, 37, 16, 8.5")
+    for specification, fx in (
+        ("36,37,16,8.5", 36),
+        (str(numbers), 36),
+        ("fov:90", truth.view.original[1] / 2),
+    ):
+        one = _open(name, root, tmp_path, intrinsics=specification).train[0]
+        original = one.view.original_intrinsics(one.intrinsics)
+        assert original[0, 0] == pytest.approx(fx, rel=1e-6)
+        # Laser points and disparities belong to the calibration of the data set.
+        if truth.depth is not None:
+            np.testing.assert_array_equal(one.depth, truth.depth)
+    assert _open(name, root, tmp_path, intrinsics="learned").train[0].intrinsics is None
+    with pytest.raises(ValueError, match="intrinsics expect pixels of a"):
+        _open(name, root, tmp_path / "empty", intrinsics="36,37,999,8.5")
+    assert not (tmp_path / "empty").exists()  # Nothing was decoded.
+
+
+def test_learned_intrinsics_of_a_raw_data_set_are_learned(tiny, tmp_path):
+    root = tiny.kitti_raw(tmp_path / "raw")
+    config = _config("kitti_raw", root, tmp_path, intrinsics="learned")
+    settled = data.settle(config, data.open_data(config, str(tmp_path)))
+    assert settled.camera.intrinsics == "video"
+    assert settled.camera.num_videos == 2
+
+
+def _write_masks(tiny, folder, names):
+    labels = np.zeros((tiny.HEIGHT, tiny.WIDTH), np.uint8)
+    labels[4:12, 6:16] = 1
+    for name in names:
+        tiny.write(folder / f"{name}.png", tiny.encoded(labels))
+
+
+def test_masks_of_all_drives_are_checked_before_any_is_decoded(tiny, tmp_path):
+    root = tiny.kitti_raw(tmp_path / "raw")
+    _copy(root, root, drive_0001="drive_0002")
+    masks, drive = tmp_path / "masks", "2011_09_26_drive_0001_sync"
+    options = {"split": "eigen", "masks": str(masks)}
+    frames = [f"{frame:010d}" for frame in range(3)]
+    _write_masks(tiny, masks / drive / "02", frames)
+    with pytest.raises(sources.DataError, match=f"no .* recording '{drive}/03'"):
+        _open("kitti_raw", root, tmp_path, **options)
+    assert not (tmp_path / "cache").exists()
+    with_one, _ = _open("kitti_raw", root, tmp_path, on_error="skip", **options)
+    assert [one.name for one in with_one] == [f"{drive}/02"]
+    _write_masks(tiny, masks / drive / "03", frames)
+    # Drives held out need no masks.
+    train, held_out = _open("kitti_raw", root, tmp_path, **options)
+    assert [one.instance_labels is None for one in train] == [False, False]
+    assert [one.instance_labels is None for one in held_out] == [True]
 
 
 def test_masks_of_a_whole_drive_serve_its_parts(tiny, tmp_path):
