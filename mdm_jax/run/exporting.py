@@ -139,7 +139,7 @@ def _write_params(
     (folder / "config.json").write_text(settings.to_json(run.config))
 
     config = settings.from_json((folder / "config.json").read_text())
-    again = methods.create(config)
+    again = methods.for_inference(methods.create(config), config)
     variables = pretrained.import_own(
         preflight.variable_shapes(again, config), pretrained.read(path)
     )
