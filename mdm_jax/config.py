@@ -144,7 +144,8 @@ def base_config() -> ConfigDict:
     c.networks.disparity_activation = "sigmoid"
     # Padding of the `depth` decoder's convolutions: `reflect` or `zeros`.
     c.networks.padding = "reflect"
-    # Compute type of the networks: `float32` or `bfloat16`. Geometry stays float32.
+    # Compute type of the networks: `float32` or `bfloat16`. Their last layers and all
+    # geometry stay float32.
     c.networks.dtype = "float32"
     # Correlation net: largest displacement searched (x, y), in half-resolution pixels.
     c.networks.correlation_radius = (6, 2)

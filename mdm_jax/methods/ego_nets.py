@@ -73,7 +73,7 @@ def egomotion(
     seen = seen & frame_pairs.select(background, source)
     pairs = dataclasses.replace(pairs, mask_a=seen, mask_b=seen)
     output = net(pairs, train=train)
-    shape = (len(batch.frames), len(target), 3)
+    shape = (batch.frames.shape[0], len(target), 3)
     return pose_lib.from_euler(
         output.angles.reshape(shape), output.translation.reshape(shape)
     )

@@ -11,10 +11,11 @@ import subprocess
 import sys
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 
-from mdm_jax import methods, settings
+from mdm_jax import methods, presets, settings
 from mdm_jax.networks import pretrained
 from mdm_jax.run import exporting
 from mdm_jax.run.run import Run
@@ -104,6 +105,28 @@ for name in ("mdm_jax", "flax"):
     assert result.returncode == 0, result.stderr
     here = jax.jit(exporting.depth_function(run))(run.variables, images)
     np.testing.assert_allclose(np.load(tmp_path / "depth.npy"), here, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["instance_motion", "motion_field"])
+def test_egomotion_of_a_run_with_labels_takes_them(
+    tiny_config, tmp_path, monkeypatch, method
+):
+    # Shape checks do not know that a symbolic size can be broadcast.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    if method == "instance_motion":
+        presets.use_instance_motion(tiny_config)
+        tiny_config.dataset.clip_length = 2
+        tiny_config.instance_motion.max_instances = 2
+    else:
+        tiny_config.motion_field.use_mask = True
+    run = _run(tiny_config)
+    exporting.export(run, "stablehlo", tmp_path / "programs")
+    file = tmp_path / "programs" / "egomotion.jax_export"
+    program = jax.export.deserialize(bytearray(file.read_bytes()))
+    assert program.in_avals[2].dtype == np.uint8
+    assert program.in_avals[2].shape[1:] == (2, _HEIGHT, _WIDTH)
+    about = json.loads((tmp_path / "programs" / "export.json").read_text())
+    assert about["labels"].startswith("uint8 [b 2 h w]")
 
 
 def test_parameters_come_back_with_their_config(run, tmp_path, monkeypatch):
