@@ -193,7 +193,8 @@ def base_config() -> ConfigDict:
     c.optimizer.b2 = 0.999
     # Largest global gradient norm; 0: no clipping.
     c.optimizer.clip_norm = 10.0
-    # Parts a batch is worked through in, for one update: less memory, same result.
+    # Parts a batch is worked through in, for one update: less memory, and the same
+    # gradient but for terms over the batch, see `training.step.make_train_step`.
     c.optimizer.accumulate_steps = 1
 
     c.train = ConfigDict()
