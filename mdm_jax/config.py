@@ -84,8 +84,8 @@ def base_config() -> ConfigDict:
     c.dataset.synthetic_seed = 0
 
     c.camera = ConfigDict()
-    # `given`, or learned: `pair` (predicted from each image pair) or `video` (one set
-    # of intrinsics per recording).
+    # `given`, or learned: `pair` (predicted from each image pair, before random crops
+    # and flips) or `video` (one set of intrinsics per recording).
     c.camera.intrinsics = "given"
     # Number of recordings, for `video`; the training loop sets it from the data.
     c.camera.num_videos = 1

@@ -80,7 +80,7 @@ class MotionFieldModel(nn.Module):
 
     def __call__(self, batch: Batch, *, step: Array | None, train: bool) -> Prediction:
         options, camera = self.config.motion_field, self.config.camera
-        num_clips, num_frames, height, width, _ = batch.frames.shape
+        num_clips, num_frames = batch.frames.shape[:2]
         depth = depth_nets.depth_of_clips(
             self.depth_net,
             batch.frames,
@@ -105,7 +105,7 @@ class MotionFieldModel(nn.Module):
         )
         if camera.intrinsics == "pair":
             intrinsics = learned_cameras.of_pairs(
-                self.intrinsics_head, by_clip(output.bottleneck), (height, width)
+                self.intrinsics_head, by_clip(output.bottleneck), batch
             )
 
         egomotion = pose_lib.from_euler(
