@@ -180,7 +180,6 @@ def loss_terms(
     reverse_rotation = frame_pairs.flatten(pairs.egomotion.rotation[:, reverse])
 
     ramp = jnp.minimum((step + 1) / max(options.regularizer_ramp_steps, 1), 1.0)
-    cycle = consistency.rotation_cycle(rotation, reverse_rotation)
 
     terms: dict[str, Array] = {}
     maps = (batch.frames, depth[..., None], translation, residual)
@@ -201,7 +200,9 @@ def loss_terms(
             pairs,
             reverse,
         )
-        level_terms["rotation_cycle"] = cycle
+        level_terms["rotation_cycle"] = consistency.rotation_cycle(
+            rotation, reverse_rotation
+        )
         regularizers = residual_field.regularizers(
             frame_pairs.flatten(residual_s),
             frame_pairs.flatten(translation_s),
