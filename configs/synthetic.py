@@ -31,6 +31,7 @@ def _use_instance_motion(config):
     # Cars have few pixels here, which the object net hardly sees in whole images.
     config.instance_motion.object_zoom = 32
     config.instance_motion.rotation_center = "object"
+    config.instance_motion.auto_mask_geometric = False
     # The depth that an untrained net predicts, which the object priors assume.
     config.train.log_depth_pin = -0.36
     # Before egomotion is learned, nothing opposes these two, and with the published

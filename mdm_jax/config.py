@@ -89,8 +89,8 @@ def base_config() -> ConfigDict:
     c.dataset.synthetic_seed = 0
 
     c.camera = ConfigDict()
-    # `given`, or learned: `pair` (predicted from each image pair) or `video` (one set
-    # of intrinsics per recording).
+    # `given`, or learned: `pair` (predicted from each image pair, before random crops
+    # and flips) or `video` (one set of intrinsics per recording).
     c.camera.intrinsics = "given"
     # Number of recordings, for `video`; the training loop sets it from the data.
     c.camera.num_videos = 1
@@ -149,7 +149,8 @@ def base_config() -> ConfigDict:
     c.networks.disparity_activation = "sigmoid"
     # Padding of the `depth` decoder's convolutions: `reflect` or `zeros`.
     c.networks.padding = "reflect"
-    # Compute type of the networks: `float32` or `bfloat16`. Geometry stays float32.
+    # Compute type of the networks: `float32` or `bfloat16`. Their last layers and all
+    # geometry stay float32.
     c.networks.dtype = "float32"
     # Correlation net: largest displacement searched (x, y), in half-resolution pixels.
     c.networks.correlation_radius = (6, 2)
@@ -197,7 +198,8 @@ def base_config() -> ConfigDict:
     c.optimizer.b2 = 0.999
     # Largest global gradient norm; 0: no clipping.
     c.optimizer.clip_norm = 10.0
-    # Parts a batch is worked through in, for one update: less memory, same result.
+    # Parts a batch is worked through in, for one update: less memory, and the same
+    # gradient but for terms over the batch, see `training.step.make_train_step`.
     c.optimizer.accumulate_steps = 1
 
     c.train = ConfigDict()

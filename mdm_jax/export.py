@@ -12,7 +12,9 @@ Writes what a trained run has learned in one of these forms:
                 monodepth2; for runs with config.networks.norm=batch
 
 The programs take images `[b h w 3]` in [0, 1] of one size, `--size` or that of training,
-and any batch size; depth and translation share one unknown scale. To run one:
+and any batch size; depth and translation share one unknown scale. `egomotion` takes pairs
+`[b 2 h w 3]` and intrinsics `[b 3 3]`, and instance labels uint8 `[b 2 h w]` if the run
+was trained with them. To run one:
 
     with open("out/depth.jax_export", "rb") as file:
         depth = jax.export.deserialize(bytearray(file.read())).call(images)

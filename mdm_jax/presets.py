@@ -45,6 +45,20 @@ def use_instance_motion(config: ConfigDict) -> ConfigDict:
     return config
 
 
+def use_published_weights(config: ConfigDict) -> ConfigDict:
+    """Switches to method B with its terms weighed against each other as published.
+
+    The weights are those of the released code of Lee et al. For clips of three frames it sums the photometric and geometric losses over four
+    directed pairs, smoothness over three frames and the height prior over two pairs.
+    Here all are means. So smoothness has 3/4, and height 2/4, of the weight in the code.
+    """
+    use_instance_motion(config)
+    weights = instance_motion.LOSS_WEIGHTS
+    config.loss_weights.smoothness = 3 / 4 * weights["smoothness"]
+    config.loss_weights.height_prior = 2 / 4 * weights["height_prior"]
+    return config
+
+
 def use_short_schedule(config: ConfigDict, *, num_steps: int = 20_000) -> ConfigDict:
     """Switches method A to settings for a short training, and returns the config.
 
@@ -104,6 +118,7 @@ RECORDED: Variants = {
     "short": use_short_schedule,
     "instance_motion": use_instance_motion,
     "pretrained": use_pretrained,
+    "published_weights": use_published_weights,
     "smoke": shrink_to_smoke,
 }
 

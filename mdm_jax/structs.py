@@ -86,6 +86,9 @@ class Batch:
         pair_direction: `[b n 3]`, direction of its translation; zeros where unknown.
         video_index: int32 `[b]`, the training recording that the clip comes from; -1
             for none of them.
+        pixel_map: `[b 2 2]`, how random crops and flips moved pixels: row 0 holds the
+            factor and the offset of `x = factor * x_recording + offset`, in pixels, row
+            1 those of y; None where nothing was cropped or flipped.
     """
 
     frames: Array
@@ -98,6 +101,7 @@ class Batch:
     pair_rotation: Array | None = None
     pair_direction: Array | None = None
     video_index: Array | None = None
+    pixel_map: Array | None = None
 
 
 @flax.struct.dataclass

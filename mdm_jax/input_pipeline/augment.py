@@ -88,8 +88,12 @@ class Augment(grain.transforms.RandomMap):
     def random_map(
         self, element: transforms.Sample, rng: np.random.Generator
     ) -> transforms.Sample:
-        """Returns the sample cropped, mirrored and recoloured as `rng` draws."""
+        """Returns the sample cropped, mirrored and recoloured as `rng` draws.
+
+        Its `pixel_map` tells the crop and the mirroring, see `structs.Batch`.
+        """
         config = self._config
+        element = {**element, "pixel_map": np.float32([[1, 0], [1, 0]])}
         if config.min_crop_scale < 1:
             element = random_crop_resize(element, rng, min_scale=config.min_crop_scale)
         if rng.random() < config.flip_probability:

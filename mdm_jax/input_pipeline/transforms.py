@@ -10,6 +10,7 @@ A *sample* is a dictionary of NumPy arrays for one clip of `t` frames:
 | `instance_labels`   | optional integer `[t h w]`                                   |
 | `world_from_camera` | optional `[t 4 4]`                                           |
 | `pair_...`          | optional, two-view geometry as in `structs.Batch`            |
+| `pixel_map`         | optional `[2 2]`, of the recording's frames to these frames  |
 
 Every function returns a new dictionary, leaves its argument as it is, and passes other
 keys on. The law they all obey: a 3D point given in the camera frame projects, with the
@@ -55,6 +56,13 @@ def see(sample: Mapping[str, Any], view: View) -> Sample:
         for key, values in zip(_PAIR_MAPS, zip(*maps)):
             seen[key] = np.stack(values)
     seen["intrinsics"] = view.intrinsics(sample["intrinsics"])
+    if "pixel_map" in seen:
+        scale = np.array([view.size[1] / view.box[1], view.size[0] / view.box[0]])
+        start = np.array([view.x0, view.y0])
+        factor, offset = np.asarray(sample["pixel_map"], np.float64).T
+        # x'' = (x' - x0 + 0.5) s - 0.5 of x' = factor x + offset.
+        moved = (offset - start + 0.5) * scale - 0.5
+        seen["pixel_map"] = np.float32(np.stack([factor * scale, moved], axis=1))
     return seen
 
 
@@ -93,6 +101,10 @@ def flip_horizontal(sample: Mapping[str, Any]) -> Sample:
     flipped["intrinsics"] = intrinsics.flip_horizontal(
         sample["intrinsics"], width=sample["frames"].shape[2]
     )
+    if "pixel_map" in flipped:
+        factor, offset = sample["pixel_map"][0]
+        mirrored = [-factor, sample["frames"].shape[2] - 1 - offset]
+        flipped["pixel_map"] = np.float32([mirrored, sample["pixel_map"][1]])
     if "pair_rotation" in flipped:
         mirror = np.array([-1, 1, 1], np.float32)
         flipped["pair_rotation"] = sample["pair_rotation"] * np.outer(mirror, mirror)

@@ -1,7 +1,7 @@
 """The maps that a trained method predicts, by name.
 
 Training, evaluation, prediction and export read all predictions through `predict_maps`.
-A loaded run predicts with `methods.for_inference`, whoever uses it.
+Evaluation during training and loaded runs predict with `methods.for_inference`.
 """
 
 from __future__ import annotations

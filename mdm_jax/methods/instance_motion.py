@@ -118,7 +118,7 @@ class InstanceMotionModel(nn.Module):
 # --- The objective -------------------------------------------------------------------
 
 
-# As in the released code of Lee et al.
+# In the released code, whose sums are means here; see `presets.use_published_weights`.
 LOSS_WEIGHTS = {
     "photometric": 2.0,
     "geometric": 1.0,
@@ -180,12 +180,14 @@ def loss_terms(
     inconsistency = instance_consistency.depth_inconsistency(
         view.sampled_depth, view.computed_depth, view.valid
     )
-    counts = view.valid.astype(jnp.float32)
-    weight = counts
+    counts = weight = view.valid.astype(jnp.float32)
     if options.weighted_mask:
         weight = instance_consistency.weighted_valid(view.valid, inconsistency)
     if options.auto_mask:
-        weight = weight * instance_consistency.explained(image_t, view.image, image_r)
+        explained = instance_consistency.explained(image_t, view.image, image_r)
+        weight = weight * explained
+        if options.auto_mask_geometric:
+            counts = counts * explained
 
     frames, depths = frame_pairs.flatten(batch.frames), frame_pairs.flatten(depth)
     smooth = {
@@ -299,8 +301,9 @@ def config_group() -> ml_collections.ConfigDict:
     c.cyclic_average = True
     # Weigh pixels by how well depths agree.
     c.weighted_mask = True
-    # Count only pixels that the warped source explains better than the source itself.
+    # Count only pixels that warping explains better; in the geometric loss too (code).
     c.auto_mask = True
+    c.auto_mask_geometric = True
     # Share of SSIM in the photometric loss: 0.85 (code) or 0.8 (paper).
     c.ssim_share = 0.85
     # `disparity` (first order, mean-normalised) or `squared_depth` (paper).
@@ -341,10 +344,7 @@ def create(config: ml_collections.ConfigDict) -> Method:
 
 
 def _for_inference(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """Returns the config without a budget, which leaves out the smallest objects.
-
-    If clips share it, which objects it leaves out depends on the rest of the batch.
-    """
+    """Returns the config without a budget, which leaves out the smallest objects."""
     config = config.copy_and_resolve_references()
     config.instance_motion.instance_budget = 0
     return config

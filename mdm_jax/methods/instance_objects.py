@@ -144,7 +144,7 @@ def find(
     target_depth = jax.lax.stop_gradient(frame_pairs.select(depth, target))
 
     def by_clip(x: Array) -> Array:
-        return x.reshape(len(labels), len(target), *x.shape[1:])
+        return x.reshape(labels.shape[0], len(target), *x.shape[1:])
 
     center, displacement, measured = map(
         by_clip,

@@ -183,7 +183,8 @@ def pack(filled: Array, *, budget: int, clips_per_pack: int = 1) -> Packing:
             common divisor is used.
     """
     num_clips, num_pairs, num_slots = filled.shape
-    clips = math.gcd(num_clips, clips_per_pack)
+    # An exported program's number of clips has no divisors yet.
+    clips = 1 if clips_per_pack == 1 else math.gcd(num_clips, clips_per_pack)
     pairs = clips * num_pairs
     size = min(budget or num_slots, num_slots) * pairs
 

@@ -54,17 +54,28 @@ def before_motion(
     return _matrix(jnp.where(index[:, None] >= 0, learned[index], mean))
 
 
-def of_pairs(head: Any, bottleneck: Array, size: tuple[int, int]) -> Array:
+def of_pairs(head: Any, bottleneck: Array, batch: Batch) -> Array:
     """Returns the intrinsics `[b 3 3]` of clips: the mean over their frame pairs.
+
+    The head predicts the intrinsics of the recording's frames, which the crop and flip
+    of a clip then change: the net cannot see these, and would learn their mean.
 
     Args:
         head: `intrinsics_head.PairIntrinsics`, bound to its parameters.
         bottleneck: `[b n c]`, features of n pairs per clip.
-        size: (h, w) of the frames.
+        batch: of the clips.
     """
     num_clips, num_pairs, _ = bottleneck.shape
+    size = batch.frames.shape[2:4]
     parameters = head(bottleneck.reshape(num_clips * num_pairs, -1), size)
-    return _matrix(jnp.mean(parameters.reshape(num_clips, num_pairs, -1), axis=1))
+    parameters = jnp.mean(parameters.reshape(num_clips, num_pairs, -1), axis=1)
+    if batch.pixel_map is None:
+        return _matrix(parameters)
+    focal, center = jnp.split(parameters, 2, axis=-1)
+    factor, offset = jnp.moveaxis(batch.pixel_map, -1, 0)
+    # A flip changes the sign of x and of the factor, and so not that of f.
+    focal, center = jnp.abs(factor) * focal, factor * center + offset
+    return _matrix(jnp.concatenate([focal, center], axis=-1))
 
 
 def _matrix(parameters: Array) -> Array:

@@ -29,7 +29,6 @@ from mdm_jax.losses import (
     consistency,
     depth_priors,
     masking,
-    motion_regularizers,
     photometric,
     pyramid,
     smoothness,
@@ -81,7 +80,7 @@ class MotionFieldModel(nn.Module):
 
     def __call__(self, batch: Batch, *, step: Array | None, train: bool) -> Prediction:
         options, camera = self.config.motion_field, self.config.camera
-        num_clips, num_frames, height, width, _ = batch.frames.shape
+        num_clips, num_frames = batch.frames.shape[:2]
         depth = depth_nets.depth_of_clips(
             self.depth_net,
             batch.frames,
@@ -106,7 +105,7 @@ class MotionFieldModel(nn.Module):
         )
         if camera.intrinsics == "pair":
             intrinsics = learned_cameras.of_pairs(
-                self.intrinsics_head, by_clip(output.bottleneck), (height, width)
+                self.intrinsics_head, by_clip(output.bottleneck), batch
             )
 
         egomotion = pose_lib.from_euler(
@@ -154,7 +153,9 @@ def loss_terms(
 ) -> dict[str, Array]:
     """Returns the terms of the objective of Li et al. 2020, unweighted.
 
-    Each is a mean over clips, directions and pixels (not over masks).
+    Each is a mean over clips, directions and pixels (not over masks). Scale s adds its
+    own with weight 2^-s, except `log_scale_pin` and `depth_supervision`, which are not
+    of the paper and are taken at the finest scale.
 
     Args:
         prediction: of `MotionFieldModel`.
@@ -178,11 +179,12 @@ def loss_terms(
     )
     reverse_rotation = frame_pairs.flatten(pairs.egomotion.rotation[:, reverse])
 
+    ramp = jnp.minimum((step + 1) / max(options.regularizer_ramp_steps, 1), 1.0)
+
     terms: dict[str, Array] = {}
-    scales = pyramid.pyramid(
-        batch.frames, depth[..., None], translation, num_scales=options.num_scales
-    )
-    for level, (frames_s, depth_s, translation_s) in enumerate(scales):
+    maps = (batch.frames, depth[..., None], translation, residual)
+    scales = pyramid.pyramid(*maps, num_scales=options.num_scales)
+    for level, (frames_s, depth_s, translation_s, residual_s) in enumerate(scales):
         if level:
             # Exactly half, because `pyramid` drops an odd last row or column.
             intrinsics = intrinsics_lib.resize(
@@ -198,21 +200,18 @@ def loss_terms(
             pairs,
             reverse,
         )
+        level_terms["rotation_cycle"] = consistency.rotation_cycle(
+            rotation, reverse_rotation
+        )
+        regularizers = residual_field.regularizers(
+            frame_pairs.flatten(residual_s),
+            frame_pairs.flatten(translation_s),
+            # Without sparsity, the published code's differences wrap around the border.
+            wrap=not weights.get("motion_sparsity", 0.0),
+        )
+        level_terms |= {name: ramp * value for name, value in regularizers.items()}
         for name, value in level_terms.items():
             terms[name] = terms.get(name, 0.0) + 2.0**-level * value
-    terms["rotation_cycle"] = consistency.rotation_cycle(rotation, reverse_rotation)
-
-    # Motion regularisers, eqs. 2 and 3, on the normalised residual field.
-    ramp = jnp.minimum((step + 1) / max(options.regularizer_ramp_steps, 1), 1.0)
-    field = motion_regularizers.normalize(
-        frame_pairs.flatten(residual), frame_pairs.flatten(translation)
-    )
-    terms["motion_smoothness"] = ramp * motion_regularizers.group_smoothness(
-        field,
-        # Without sparsity, the published code's differences wrap around the border.
-        wrap=not weights.get("motion_sparsity", 0.0),
-    )
-    terms["motion_sparsity"] = ramp * motion_regularizers.sparsity(field)
 
     depths = frame_pairs.flatten(prediction.depth)
     terms["log_scale_pin"] = depth_priors.log_scale_pin(
@@ -318,7 +317,8 @@ def config_group() -> ml_collections.ConfigDict:
     c.mask_dilation = 8
     # Divide depths and translations by the mean depth of each clip before the losses.
     c.scale_normalization = False
-    # Resolutions on which the losses are taken, each half the one before.
+    # Resolutions on which the losses are taken, each half the one before with half the
+    # weight.
     c.num_scales = 1
     # Steps over which the motion regularisers ramp up linearly; 0: full at once.
     c.regularizer_ramp_steps = 0

@@ -15,7 +15,7 @@ from mdm_jax import numerics
 from mdm_jax.geometry import motion as motion_lib
 from mdm_jax.geometry import pose as pose_lib
 from mdm_jax.geometry import warp
-from mdm_jax.losses import masking
+from mdm_jax.losses import masking, motion_regularizers
 from mdm_jax.methods import frame_pairs
 from mdm_jax.structs import Batch
 
@@ -117,3 +117,21 @@ def ego_warp(
         return warped.image, warped.depth, warped.valid
 
     return jax.vmap(warp_image)(source, target_depth, angles, translation, intrinsics)
+
+
+def regularizers(
+    residual: Array, translation: Array, *, wrap: bool
+) -> dict[str, Array]:
+    """Returns the motion regularisers, on the residual normalised by the translation.
+
+    Args:
+        residual: `[m h w 3]`, T_obj.
+        translation: `[m h w 3]`, T.
+        wrap: see `motion_regularizers.group_smoothness`.
+    """
+    field = motion_regularizers.normalize(residual, translation)
+    return {
+        # Eqs. 2 and 3.
+        "motion_smoothness": motion_regularizers.group_smoothness(field, wrap=wrap),
+        "motion_sparsity": motion_regularizers.sparsity(field),
+    }

@@ -79,7 +79,7 @@ class ResidualHead(nn.Module):
 
     Attributes:
         widths: from the input's resolution down, each level at half the one before.
-        dtype: of the convolutions.
+        dtype: of the convolutions but the last.
     """
 
     widths: tuple[int, ...]
@@ -105,6 +105,4 @@ class ResidualHead(nn.Module):
             x = nn.relu(x[:, : skip.shape[1], : skip.shape[2], :])
             x = jnp.concatenate([x, skip], axis=-1)
             x = nn.relu(layers.Conv(width, dtype=self.dtype, name=f"merge{index}")(x))
-        return layers.Conv(
-            3, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="output"
-        )(x).astype(jnp.float32)
+        return layers.Conv(3, kernel_init=nn.initializers.zeros, name="output")(x)

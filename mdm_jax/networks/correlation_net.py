@@ -144,6 +144,8 @@ class CorrelationMotionNet(nn.Module):
             6,
             use_bias=False,
             kernel_init=layers.scaled_normal(0.01),
+            # Small numbers that move every pixel: not in reduced precision.
+            precision=lax.Precision.HIGHEST,
             name="egomotion",
         )(ordered - _swapped(ordered))
         rotation_scale = layers.LearnedScale(self.initial_scale, name="rotation_scale")

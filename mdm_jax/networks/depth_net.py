@@ -32,7 +32,7 @@ class DepthNet(nn.Module):
         encoder_norm: of an EfficientNet, "affine" or "batch".
         frozen_encoder: whether the encoder's norms behave in training as elsewhere.
         min_depth: added to the softplus, in depth units, so that 1 / depth is bounded.
-        dtype: of the convolutions; parameters and result are float32.
+        dtype: of the convolutions but the last; parameters and result are float32.
     """
 
     width_multiplier: float = 1.0
@@ -86,12 +86,8 @@ class DepthNet(nn.Module):
                 width, padding=self.padding, dtype=self.dtype, name=f"merge{level}"
             )
             x = nn.relu(conv(x))
+        # In float32: bfloat16 has 128 numbers between 16 and 32.
         head = layers.Conv(
-            1,
-            padding=self.padding,
-            kernel_init=layers.scaled_normal(1.0),
-            dtype=self.dtype,
-            name="head",
+            1, padding=self.padding, kernel_init=layers.scaled_normal(1.0), name="head"
         )
-        x = head(x)[..., 0].astype(jnp.float32)
-        return nn.softplus(x) + self.min_depth
+        return nn.softplus(head(x)[..., 0]) + self.min_depth

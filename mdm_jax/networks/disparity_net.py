@@ -9,6 +9,8 @@ as in `depth_net`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -34,7 +36,7 @@ class DisparityNet(nn.Module):
             nearest depth.
         min_depth: nearest depth, in depth units; for "sigmoid".
         max_depth: farthest depth, in depth units.
-        dtype: of the convolutions; parameters and result are float32.
+        dtype: of the convolutions but the last; parameters and result are float32.
     """
 
     width_multiplier: float = 1.0
@@ -73,14 +75,8 @@ class DisparityNet(nn.Module):
                 f"{self.activation!r}"
             )
 
-        def conv(features: int, name: str, gain: float = 2.0) -> layers.Conv:
-            return layers.Conv(
-                features,
-                padding="reflect",
-                kernel_init=layers.scaled_normal(gain),
-                dtype=self.dtype,
-                name=name,
-            )
+        def conv(features: int, name: str, **options: Any) -> layers.Conv:
+            return layers.Conv(features, padding="reflect", name=name, **options)
 
         skips = encoders.feature_maps(
             self, image, noise_stddev=noise_stddev, train=train
@@ -89,15 +85,16 @@ class DisparityNet(nn.Module):
         for stage, base_width in enumerate(_DECODER_WIDTHS):
             width = layers.scaled_width(base_width, self.width_multiplier)
             level = len(_DECODER_WIDTHS) - stage
-            x = nn.elu(conv(width, f"up{level}")(x))
+            x = nn.elu(conv(width, f"up{level}", dtype=self.dtype)(x))
             skip = skips.pop() if skips else None
             height, columns = (image if skip is None else skip).shape[1:3]
             x = _doubled(x)[:, :height, :columns, :]
             if skip is not None:
                 x = jnp.concatenate([x, skip], axis=-1)
-            x = nn.elu(conv(width, f"merge{level}")(x))
-        # Small weights, because at either end of a sigmoid gradients vanish.
-        x = conv(1, "head", gain=0.01)(x)[..., 0].astype(jnp.float32)
+            x = nn.elu(conv(width, f"merge{level}", dtype=self.dtype)(x))
+        # Small weights, because at either end of a sigmoid gradients vanish; in float32,
+        # because bfloat16 has 128 numbers between 1 and 2.
+        x = conv(1, "head", kernel_init=layers.scaled_normal(0.01))(x)[..., 0]
         smallest = 1.0 / self.max_depth
         if self.activation == "softplus":
             return 1.0 / (nn.softplus(x) + smallest)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, Int
 
 
@@ -33,7 +34,12 @@ class PairIntrinsics(nn.Module):
         unit = jnp.asarray([[width, height]], jnp.float32)
 
         def linear(name):
-            return nn.Dense(2, kernel_init=nn.initializers.zeros, name=name)(bottleneck)
+            return nn.Dense(
+                2,
+                kernel_init=nn.initializers.zeros,
+                precision=lax.Precision.HIGHEST,
+                name=name,
+            )(bottleneck)
 
         # f = softplus(linear) (W, H), c = (linear + 0.5) (W, H)
         focal = nn.softplus(linear("focal")) * unit

@@ -18,13 +18,14 @@ from mdm_jax.networks.motion_net import FramePairs, MotionOutput
 _WIDTHS = (16, 32, 64, 128, 256, 512, 1024)
 
 
-def _linear(features: int, dtype: layers.Dtype, name: str) -> layers.Conv:
+def _linear(features: int, name: str) -> layers.Conv:
+    # Small numbers that move pixels: not in reduced precision.
     return layers.Conv(
         features,
         kernel_size=1,
         use_bias=False,
         kernel_init=layers.scaled_normal(1.0),
-        dtype=dtype,
+        precision=lax.Precision.HIGHEST,
         name=name,
     )
 
@@ -33,7 +34,7 @@ class RefineField(nn.Module):
     """One step of refinement of a motion field by a layer of higher resolution.
 
     Attributes:
-        dtype: of the convolutions.
+        dtype: of the convolutions but the last.
     """
 
     dtype: layers.Dtype = jnp.float32
@@ -53,8 +54,7 @@ class RefineField(nn.Module):
         short, long = jnp.split(nn.relu(both), 2, axis=-1)
         long = nn.relu(layers.Conv(width, dtype=self.dtype, name="conv2")(long))
         x = jnp.concatenate([short, long], axis=-1)
-        correction = _linear(3, self.dtype, "linear")(x)
-        return field + correction.astype(jnp.float32)
+        return field + _linear(3, "linear")(x)
 
 
 class PaperMotionNet(nn.Module):
@@ -97,9 +97,8 @@ class PaperMotionNet(nn.Module):
             x = nn.relu(conv(x))
             feature_maps.append(x)
         bottleneck = jnp.mean(x.astype(jnp.float32), axis=(1, 2), keepdims=True)
-        # Small numbers that move every pixel: not in reduced precision.
-        background = _linear(6, jnp.float32, "background")(bottleneck)
-        residual = _linear(3, jnp.float32, "residual")(background)
+        background = _linear(6, "background")(bottleneck)
+        residual = _linear(3, "residual")(background)
         for index in reversed(range(len(feature_maps))):
             name = f"refine{index}"
             residual = RefineField(self.dtype, name=name)(residual, feature_maps[index])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array
 
 from mdm_jax.networks import layers, resnet
@@ -74,6 +75,7 @@ class PoseNet(nn.Module):
         numbers = nn.Dense(
             3 if self.translation_only else 6,
             kernel_init=layers.scaled_normal(1.0),
+            precision=lax.Precision.HIGHEST,
             name="pose",
         )(features)
         translation = numbers[:, -3:] * self._scale("translation_scale")

@@ -6,6 +6,8 @@ matrices, which on CPU are faster than gathers, above all in the gradient.
 
 from __future__ import annotations
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -50,9 +52,11 @@ def _interpolation_matrix(coordinates: np.ndarray, size: int) -> np.ndarray:
 
 
 def _resize(x, rows: np.ndarray, columns: np.ndarray) -> Array:
-    # Columns first, which makes the intermediate result smaller.
-    x = jnp.einsum("Ww,bhwc->bhWc", jnp.asarray(columns, x.dtype), x)
-    return jnp.einsum("Hh,bhwc->bHwc", jnp.asarray(rows, x.dtype), x)
+    # Columns first, which makes the intermediate result smaller. Motion fields are
+    # resized too, so in float32 not in reduced precision.
+    einsum = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+    x = einsum("Ww,bhwc->bhWc", jnp.asarray(columns, x.dtype), x)
+    return einsum("Hh,bhwc->bHwc", jnp.asarray(rows, x.dtype), x)
 
 
 def resize_bilinear(

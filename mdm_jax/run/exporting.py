@@ -94,15 +94,20 @@ def egomotion_function(run: Run) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """Returns `(variables, pairs [b 2 h w 3], K [b 3 3]) -> (R [b 3 3], t [b 3])`.
 
     They map points from the first image's camera to the second's, in units of depth.
+    For methods that need instance labels, these are a further argument, uint8 `[b 2 h w]`.
     """
 
-    def egomotion(variables: Any, images: jax.Array, intrinsics: jax.Array):
+    def egomotion(
+        variables: Any, images: jax.Array, intrinsics: jax.Array, *labels: jax.Array
+    ):
         arrays = {
             "frames": images,
             "intrinsics": intrinsics,
             # These images belong to no training video.
             "video_index": jnp.full(images.shape[:1], -1, jnp.int32),
         }
+        if run.method.needs_labels:
+            (arrays["instance_labels"],) = labels
         maps = inference.predict_maps(run.method, variables, arrays, run.step)
         return maps["rotation"], maps["translation"]
 
@@ -139,7 +144,7 @@ def _write_params(
     (folder / "config.json").write_text(settings.to_json(run.config))
 
     config = settings.from_json((folder / "config.json").read_text())
-    again = methods.create(config)
+    again = methods.for_inference(methods.create(config), config)
     variables = pretrained.import_own(
         preflight.variable_shapes(again, config), pretrained.read(path)
     )
@@ -157,27 +162,25 @@ def _write_stablehlo(
     height, width = size
     (count,) = jax.export.symbolic_shape("b")
 
-    def shape(*sizes: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((count, *sizes), jnp.float32)
-
     pairs, intrinsics = _examples(3, size)
+    inputs = [pairs, intrinsics]
+    if run.method.needs_labels:
+        labels = np.zeros(pairs.shape[:-1], np.uint8)
+        labels[:, :, height // 4 : height // 2, width // 4 : width // 2] = 1
+        inputs.append(labels)
     programs = {
-        "depth": (depth_function(run), [shape(height, width, 3)], [pairs[:, 0]]),
-        "egomotion": (
-            egomotion_function(run),
-            [shape(2, height, width, 3), shape(3, 3)],
-            [pairs, intrinsics],
-        ),
+        "depth": (depth_function(run), [pairs[:, 0]]),
+        "egomotion": (egomotion_function(run), inputs),
     }
     differences = {}
-    for name, (function, shapes, examples) in programs.items():
+    for name, (function, examples) in programs.items():
         logging.info("Exporting %s for %s", name, ", ".join(PLATFORMS))
 
         def with_weights(*arrays: jax.Array, function: Any = function):
             return function(run.variables, *arrays)
 
         exported = jax.export.export(jax.jit(with_weights), platforms=PLATFORMS)(
-            *shapes
+            *(jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype) for x in examples)
         )
         path = folder / f"{name}.jax_export"
         path.write_bytes(exported.serialize())
@@ -262,5 +265,7 @@ def _describe(run: Run, folder: pathlib.Path, size: tuple[int, int] | None):
     if size is not None:
         description["images"] = "float32 [b h w 3] RGB, 0 to 1"
         description["height"], description["width"] = size
+        if run.method.needs_labels:
+            description["labels"] = "uint8 [b 2 h w], instances of image pairs, 0: none"
     text = json.dumps(description, indent=2, sort_keys=True) + "\n"
     (folder / "export.json").write_text(text)

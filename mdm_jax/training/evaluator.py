@@ -11,6 +11,7 @@ import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 
+from mdm_jax import methods
 from mdm_jax.evaluation import baselines, drives
 from mdm_jax.evaluation.measures import depth_metrics as depth_lib
 from mdm_jax.evaluation.pairs import (
@@ -34,6 +35,8 @@ PANEL_ROWS = 5
 class Evaluator:
     """Evaluates variables on the training drives and the held-out drives.
 
+    Predicts with `methods.for_inference`, as a loaded run does.
+
     Attributes:
         images: `panel.png` of the newest evaluation, uint8 `[h w 3]`, by name.
     """
@@ -52,7 +55,9 @@ class Evaluator:
         self._workdir = pathlib.Path(workdir)
         self._learned_intrinsics = method.learns_intrinsics
         # Every process measures, and so needs the maps of all processes.
-        self._predict = inference.make_predict(method, layout=sharding.replicated(mesh))
+        self._predict = inference.make_predict(
+            methods.for_inference(method, config), layout=sharding.replicated(mesh)
+        )
         self._layout = sharding.split_or_copied(mesh, config.evaluation.batch_size)
         self._baselines = baselines.image_independent_maps(
             recordings.train, max_depth=config.evaluation.max_depth

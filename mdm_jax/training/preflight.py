@@ -113,4 +113,5 @@ def clip_shapes(config: ml_collections.ConfigDict) -> dict[str, jax.ShapeDtypeSt
         "depth": jax.ShapeDtypeStruct(image, jnp.float32),
         "world_from_camera": jax.ShapeDtypeStruct((1, length, 4, 4), jnp.float32),
         "video_index": jax.ShapeDtypeStruct((1,), jnp.int32),
+        "pixel_map": jax.ShapeDtypeStruct((1, 2, 2), jnp.float32),
     }

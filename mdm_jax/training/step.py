@@ -97,7 +97,14 @@ def make_train_step(
         loss_weights: exactly one for each loss term.
         seed: of the noise; keys depend on it and on the step only.
         accumulate_steps: number of equal parts in which the batch is processed, which
-            divides the memory of the activations.
+            divides the memory of the activations. The gradient is the mean over the
+            parts. For terms that are means over clips, it is that of the whole batch.
+            It differs for `log_scale_pin`, which pins the mean log depth of each part;
+            for `translation_prior`, `height_prior`, `object_cycle`,
+            `depth_supervision`, `triangulation`, `egomotion_prior` and
+            `static_motion`, means over the objects, pixels or pairs of a part for which
+            something is known, so that a part with few of them counts as much as one
+            with many; and for batch norms, which take the statistics of a part.
     """
     weights = dict(loss_weights)
 

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from mdm_jax import methods, presets
-from mdm_jax.structs import batch_from_arrays
+from mdm_jax.geometry import motion as motion_lib
+from mdm_jax.geometry import pose as pose_lib
+from mdm_jax.methods import instance_motion
+from mdm_jax.structs import Batch, Pairs, Prediction, batch_from_arrays
 from mdm_jax.training import sharding
 
 HEIGHT, WIDTH = 32, 48
@@ -57,6 +60,47 @@ def _arrays(batch=CLIPS, num_instances=2, seed=0, height=HEIGHT, width=WIDTH):
         "intrinsics": np.stack([intrinsics] * batch),
         "instance_labels": labels,
     }
+
+
+def test_the_geometric_loss_leaves_out_what_the_auto_mask_does(narrow_config):
+    # A camera at rest sees a textured left half, whose brightness it explains by
+    # moving, and a plain right half that no motion explains, with unequal depths.
+    rng = np.random.default_rng(0)
+    wide = rng.uniform(0.2, 0.8, (HEIGHT, WIDTH + 2, 3)).astype(np.float32)
+    frames = np.stack([wide[:, :-2], wide[:, 2:]])
+    frames[:, :, WIDTH // 2 :] = 0.5
+    depth = np.full((1, 2, HEIGHT, WIDTH), 5.0, np.float32)
+    depth[:, 1, :, WIDTH // 2 :] = 10.0
+    # Pixels move by two to the left: f t / D.
+    step = jnp.asarray([[[-0.2, 0, 0], [0.2, 0, 0]]], jnp.float32)
+    egomotion = pose_lib.from_euler(jnp.zeros((1, 2, 3)), step)
+    matrix = np.array([[50.0, 0, WIDTH / 2], [0, 50, HEIGHT / 2], [0, 0, 1]])
+    matrix = jnp.asarray(matrix[None], jnp.float32)
+    motion = motion_lib.ego_only(egomotion, (HEIGHT, WIDTH))
+    zero = jnp.zeros_like(motion.translation)
+    pairs = Pairs(egomotion, motion, zero, (0, 1), (1, 0))
+    prediction = Prediction(jnp.asarray(depth), matrix, pairs)
+    batch = Batch(frames=jnp.asarray(frames[None]), intrinsics=matrix)
+    terms = {}
+    for masked in (True, False):
+        config = presets.use_instance_motion(narrow_config())
+        config.instance_motion.auto_mask_geometric = masked
+        terms[masked] = instance_motion.loss_terms(
+            prediction, batch, jnp.zeros(()), config=config
+        )
+    # Plain pixels differ by (10 - 5) / (10 + 5).
+    assert terms[True]["geometric"] < 0.05
+    assert terms[False]["geometric"] > 0.1
+    assert terms[True]["photometric"] == terms[False]["photometric"]
+
+
+def test_published_weights_are_of_sums(narrow_config):
+    # 4 directed pairs, 3 frames and 2 pairs of a clip of three frames.
+    config = presets.use_published_weights(narrow_config())
+    published = {"photometric": 2.0, "smoothness": 0.1, "height_prior": 0.02}
+    counts = {"photometric": 4, "smoothness": 3, "height_prior": 2}
+    ratios = {n: config.loss_weights[n] / (published[n] * counts[n]) for n in counts}
+    np.testing.assert_allclose(list(ratios.values()), 0.25, rtol=1e-6)
 
 
 # Every option but the defaults, in few models: compiling one takes seconds. What single

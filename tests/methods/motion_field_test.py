@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from mdm_jax import methods
+from mdm_jax.geometry import intrinsics as intrinsics_lib
+from mdm_jax.geometry import pose as pose_lib
+from mdm_jax.losses import pyramid
 from mdm_jax.methods import base, motion_field
 from mdm_jax.structs import Batch, Motion, Pairs, Pose, Prediction, batch_from_arrays
 
@@ -222,3 +225,54 @@ def test_true_motion_explains_the_frames_and_the_opposite_one_does_not(narrow_co
     assert good["translation_cycle"] < 1e-6
     assert good["rotation_cycle"] == 0.0
     assert good["depth_smoothness"] < 1e-6
+
+
+def test_every_scale_adds_all_terms_of_images_of_half_the_size(narrow_config):
+    prediction, batch = _plane_scene()
+    rng = np.random.default_rng(1)
+    pairs = prediction.require_pairs()
+    residual = rng.normal(0, 0.1, pairs.residual_translation.shape)
+    residual = jnp.asarray(residual, jnp.float32)
+    turned = pose_lib.from_euler(
+        jnp.asarray(rng.normal(0, 0.02, (1, 2, 3)), jnp.float32),
+        pairs.egomotion.translation,
+    )
+    field = pairs.motion.translation + residual
+    prediction = prediction.replace(
+        pairs=pairs.replace(
+            egomotion=turned,
+            motion=Motion(turned.rotation[:, :, None, None], field),
+            residual_translation=residual,
+        )
+    )
+
+    @functools.partial(jax.jit, compiler_options=_FAST, static_argnames="num_scales")
+    def terms(prediction, batch, num_scales):
+        config = narrow_config(**{"motion_field.num_scales": num_scales})
+        return motion_field.loss_terms(prediction, batch, jnp.zeros(()), config=config)
+
+    both = terms(prediction, batch, 2)
+    fine, coarse = terms(prediction, batch, 1), terms(*_halved(prediction, batch), 1)
+    for name, value in both.items():
+        at_finest_only = name in ("log_scale_pin", "depth_supervision")
+        want = fine[name] + (0.0 if at_finest_only else 0.5 * coarse[name])
+        np.testing.assert_allclose(value, want, rtol=1e-5, err_msg=name)
+    for name in ("rotation_cycle", "motion_smoothness", "motion_sparsity"):
+        assert both[name] > 1.2 * fine[name], name
+
+
+def _halved(prediction, batch):
+    """Returns a prediction and a batch at half the resolution."""
+    pairs = prediction.require_pairs()
+    motion = Motion(pairs.motion.rotation, pyramid.halve(pairs.motion.translation))
+    residual = pyramid.halve(pairs.residual_translation)
+    intrinsics = intrinsics_lib.resize(
+        prediction.intrinsics, from_size=(2, 2), to_size=(1, 1)
+    )
+    prediction = prediction.replace(
+        depth=pyramid.halve(prediction.depth[..., None])[..., 0],
+        intrinsics=intrinsics,
+        pairs=pairs.replace(motion=motion, residual_translation=residual),
+    )
+    frames = pyramid.halve(batch.frames)
+    return prediction, batch.replace(frames=frames, intrinsics=intrinsics)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -108,8 +109,10 @@ for name in ("mdm_jax", "flax"):
 
 @pytest.mark.parametrize("labelled", ["motion_field", "instance_motion"])
 def test_runs_that_were_trained_with_masks_are_exported_and_predict_without(
-    labelled, tiny_config, tmp_path
+    labelled, tiny_config, tmp_path, monkeypatch
 ):
+    # Shape checks do not know that a symbolic size can be broadcast.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     config = tiny_config.copy_and_resolve_references()
     if labelled == "motion_field":
         config.motion_field.use_mask = True
@@ -125,6 +128,28 @@ def test_runs_that_were_trained_with_masks_are_exported_and_predict_without(
     found = run.motion(images, matrix)
     assert not found["object_motion"].any()
     assert np.isfinite(found["depth"]).all()
+
+
+@pytest.mark.parametrize("method", ["instance_motion", "motion_field"])
+def test_egomotion_of_a_run_with_labels_takes_them(
+    tiny_config, tmp_path, monkeypatch, method
+):
+    # Shape checks do not know that a symbolic size can be broadcast.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    if method == "instance_motion":
+        presets.use_instance_motion(tiny_config)
+        tiny_config.dataset.clip_length = 2
+        tiny_config.instance_motion.max_instances = 2
+    else:
+        tiny_config.motion_field.use_mask = True
+    run = _run(tiny_config)
+    exporting.export(run, "stablehlo", tmp_path / "programs")
+    file = tmp_path / "programs" / "egomotion.jax_export"
+    program = jax.export.deserialize(bytearray(file.read_bytes()))
+    assert program.in_avals[2].dtype == np.uint8
+    assert program.in_avals[2].shape[1:] == (2, _HEIGHT, _WIDTH)
+    about = json.loads((tmp_path / "programs" / "export.json").read_text())
+    assert about["labels"].startswith("uint8 [b 2 h w]")
 
 
 def test_parameters_come_back_with_their_config(run, tmp_path, monkeypatch):

@@ -179,3 +179,25 @@ def test_depth_travels_through_the_loader_only_where_it_is_trained_on(
         iterator.close()
         assert ("depth" in batch) == expected
         assert "world_from_camera" in batch
+
+
+def test_evaluation_while_training_predicts_as_a_loaded_run_does(
+    make_evaluator, monkeypatch
+):
+    # Burn-in stands for whatever a method leaves out to save time in training.
+    toy = methods.METHODS["toy"]
+    as_trained = toy.create
+
+    def for_inference(config):
+        config = config.copy_and_resolve_references()
+        config.motion_field.burnin_steps = 0
+        return config
+
+    def create(config):
+        return as_trained(config)._replace(for_inference=for_inference)
+
+    monkeypatch.setattr(toy, "create", create)
+    evaluator, state = make_evaluator(**{"motion_field.burnin_steps": 100})
+    metrics = evaluator(state.replace(step=jnp.ones((), jnp.int32)), seconds=1.0)
+    want = metrics["test_drive/motion/iou_all_moving"]
+    assert metrics["test_drive/motion/iou"] == pytest.approx(want)

@@ -11,7 +11,18 @@ import numpy as np
 import optax
 import pytest
 
-from mdm_jax import methods
+from mdm_jax import methods, numerics
+from mdm_jax.geometry import pose as pose_lib
+from mdm_jax.losses import (
+    consistency,
+    depth_priors,
+    instance_consistency,
+    motion_regularizers,
+    object_priors,
+    photometric,
+    smoothness,
+    two_view,
+)
 from mdm_jax.methods import base
 from mdm_jax.methods.base import Method
 from mdm_jax.networks import resnet
@@ -132,6 +143,79 @@ def test_accumulated_parts_equal_the_whole_batch(tiny_config):
         create, step, empty = _make(tiny_config, accumulate_steps=parts)
         states.append(jax.jit(step)(create(arrays), empty, arrays)[0])
     _assert_close(states[0].params, states[1].params, rtol=2e-4)
+
+
+def _terms():
+    """Returns terms by name, as functions of n images, of which the second differs."""
+    rng = np.random.default_rng(0)
+
+    def draw(*shape, low=0.5):
+        return jnp.asarray(rng.uniform(low, 1, shape), jnp.float32)
+
+    depth, other, image = draw(2, 4, 6), draw(2, 4, 6), draw(2, 4, 6, 3)
+    known = jnp.arange(48).reshape(2, 4, 6) < 30
+    valid, whole = jnp.array([[True] * 3, [True, False, False]]), jnp.ones((2, 3), bool)
+    step, turn = draw(2, 3, 3), pose_lib.from_euler(draw(2, 3, 3), draw(2, 3, 3))
+    size, scene = draw(2, 3), draw(2)
+    ego = pose_lib.from_euler(draw(2, 3), draw(2, 3))
+    front = pose_lib.from_euler(draw(2, 3), draw(2, 3))
+    # The front end knows the rotation of the first pair only.
+    front_rotation = front.rotation.at[1].set(0.0)
+    over_batch = {
+        "log_scale_pin": lambda i: depth_priors.log_scale_pin(depth[i], 0.0),
+        "depth_supervision": lambda i: depth_priors.sparse_depth_l1(
+            depth[i], jnp.where(known, other, 0.0)[i]
+        ),
+        "triangulation": lambda i: two_view.triangulation(
+            # A mean over pairs with trusted pixels, which the second one has not.
+            depth[i],
+            other[i],
+            jnp.stack([other[0], 0 * other[1]])[i],
+        ),
+        "egomotion_prior": lambda i: two_view.egomotion_prior(
+            ego.rotation[i],
+            ego.translation[i],
+            front_rotation[i],
+            front.translation[i],
+            scene[i],
+        ),
+        "static_motion": lambda i: numerics.masked_mean(depth[i], known[i]),
+        "translation_prior": lambda i: object_priors.translation_prior(
+            step[i], 0 * step[i], scene[i], valid[i]
+        ),
+        "height_prior": lambda i: object_priors.height_prior(
+            size[i], 3 * size[i], scene[i], scene[0], scene[i], valid[i], whole[i]
+        ),
+        "object_cycle": lambda i: object_priors.motion_cycle(
+            turn.rotation[i], step[i], turn.rotation[i], step[i], valid[i]
+        ),
+    }
+    over_clips = {
+        "photometric": lambda i: instance_consistency.photometric(
+            image[i], 0.5 * image[i], jnp.where(known, 1.0, 0.0)[i], ssim_share=0.5
+        ),
+        "geometric": lambda i: instance_consistency.weighted_mean(
+            depth[i], jnp.where(known, 1.0, 0.0)[i]
+        ),
+        "rgb": lambda i: photometric.masked_l1(image[i], 0.5 * image[i], known[i]),
+        "smoothness": lambda i: smoothness.edge_aware_disparity(depth[i], image[i]),
+        "rotation_cycle": lambda i: consistency.rotation_cycle(
+            ego.rotation[i], front.rotation[i]
+        ),
+        "motion_sparsity": lambda i: motion_regularizers.sparsity(image[i]),
+    }
+    return over_batch, over_clips
+
+
+def test_accumulation_changes_the_terms_that_its_documentation_names():
+    documentation = step_lib.make_train_step.__doc__ or ""
+    over_batch, over_clips = _terms()
+    for name, term in {**over_batch, **over_clips}.items():
+        whole = term(slice(0, 2))
+        parts = np.mean([term(slice(0, 1)), term(slice(1, 2))])
+        differs = abs(parts - whole) > 1e-3 * abs(whole)
+        assert differs == (name in over_batch), (name, whole, parts)
+        assert differs == (f"`{name}`" in documentation), name
 
 
 def test_a_step_that_is_not_finite_is_named_and_undone(tiny_config):
