@@ -93,7 +93,7 @@ class Augment(grain.transforms.RandomMap):
         Its `pixel_map` tells the crop and the mirroring, see `structs.Batch`.
         """
         config = self._config
-        element = {**element, "pixel_map": np.float32([[1, 0], [1, 0]])}
+        element = {**element, "pixel_map": np.array([[1, 0], [1, 0]], np.float32)}
         if config.min_crop_scale < 1:
             element = random_crop_resize(element, rng, min_scale=config.min_crop_scale)
         if rng.random() < config.flip_probability:

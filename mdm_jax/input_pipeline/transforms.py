@@ -104,7 +104,7 @@ def flip_horizontal(sample: Mapping[str, Any]) -> Sample:
     if "pixel_map" in flipped:
         factor, offset = sample["pixel_map"][0]
         mirrored = [-factor, sample["frames"].shape[2] - 1 - offset]
-        flipped["pixel_map"] = np.float32([mirrored, sample["pixel_map"][1]])
+        flipped["pixel_map"] = np.array([mirrored, sample["pixel_map"][1]], np.float32)
     if "pair_rotation" in flipped:
         mirror = np.array([-1, 1, 1], np.float32)
         flipped["pair_rotation"] = sample["pair_rotation"] * np.outer(mirror, mirror)
