@@ -32,8 +32,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import mdm_jax
 from mdm_jax.files import atomic
 
-_FOOTAGE = flags.DEFINE_string("footage", None, "Folder of the drives, see above.")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder for runs and results.")
+_FOOTAGE = flags.DEFINE_string("footage", "", "Folder of the drives, see above.")
+_OUTPUT = flags.DEFINE_string("output", "", "Folder for runs and results.")
 _DRIVES = flags.DEFINE_list("drives", ["kitti_00", "karlsruhe", "lidar"], "Drives.")
 _RECIPES = flags.DEFINE_list("recipes", ["constant", "pretrained"], "Recipes.")
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds of training.")

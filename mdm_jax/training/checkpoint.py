@@ -211,7 +211,7 @@ class Checkpointer:
         means = metrics.means | restored["running_means"].means
         return Resumed(
             restored["state"],
-            restored["running_means"].replace(means=means),
+            dataclasses.replace(restored["running_means"], means=means),
             restored["clock"]["seconds"],
         )
 

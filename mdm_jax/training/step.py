@@ -6,6 +6,7 @@ that is split over several devices.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ class StepMetrics:
     def only(self, names: Collection[str]) -> StepMetrics:
         """Returns the metrics with these names, if there are any."""
         means = {name: mean for name, mean in self.means.items() if name in names}
-        return self.replace(means=means)
+        return dataclasses.replace(self, means=means)
 
 
 TrainStep = Callable[[TrainState, StepMetrics, Arrays], tuple[TrainState, StepMetrics]]
