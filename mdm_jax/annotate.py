@@ -10,8 +10,8 @@ section 3.4):
         --config.dataset.masks=tracked
 
 `--input` is a folder of images, a movie, or a folder with several of either, each of
-which is one clip. `--masks` is a folder or file of masks, `motion` (what moves by itself;
-no network is needed), `maskrcnn:WEIGHTS.pth`, or `call:package.module.function`; `--flow` is `dis`, a folder, `raft:WEIGHTS.pth` or
+which is one clip. `--masks` is a folder or file of masks, `motion` (moving objects
+by two-view geometry, without a network), `maskrcnn:WEIGHTS.pth`, or `call:package.module.function`; `--flow` is `dis`, a folder, `raft:WEIGHTS.pth` or
 `call:...`; see `mdm_jax/annotation/mask_sources.py` and `mdm_jax/flow/flow_sources.py`.
 Each clip gets a folder with label maps, `summary.json` and `overview.webm`. The same
 command resumes an interrupted run. Clips of raw data sets are annotated by

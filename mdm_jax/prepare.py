@@ -28,6 +28,7 @@ from absl import app, flags
 
 from mdm_jax import command_line
 from mdm_jax.annotation import command_flags
+from mdm_jax.geometry import view
 
 _SOURCE = flags.DEFINE_string("source", None, "Folder of the raw data set.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder for prepared data sets.")
@@ -53,7 +54,7 @@ _CROP = flags.DEFINE_string(
     "Fractions to cut away, TOP,BOTTOM,LEFT,RIGHT; empty for the usual ones.",
 )
 _FIT = flags.DEFINE_enum(
-    "fit", "", ["", "crop", "stretch"], "How frames get --size, as config.dataset.fit."
+    "fit", "", ["", *view.FITS], "How frames get --size, as config.dataset.fit."
 )
 _INTRINSICS = flags.DEFINE_string(
     "intrinsics", "", "Of the original frames, as in config.dataset.intrinsics."

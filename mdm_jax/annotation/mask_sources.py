@@ -4,7 +4,7 @@
 |--------------------|----------------------------------------------------------------|
 | a folder or file   | label maps (PNG, NPZ) or run lengths (JSON, TXT), `mask_files` |
 | `maskrcnn:WEIGHTS` | torchvision's Mask R-CNN with a file of its weights            |
-| `motion`           | what moves by itself, see `moving_objects`                     |
+| `motion`           | moving objects by two-view geometry, see `moving_objects`      |
 | `call:pkg.mod.f`   | `f(frame)` of a `Frame`: `Instances`, or bool `[k h w]`        |
 """
 

@@ -1,10 +1,10 @@
 """Masks of moving objects from two-view geometry, without a segmentation network.
 
-What contradicts the rigid motion of the camera moves by itself (`two_view.moving`). A
-region is an object if the neighbours before and after agree, and if it is large and
-compact; linking then asks for persistence (`linking.Options.min_length`). A vehicle
-that moves along with the camera, or that the camera overtakes on the epipolar lines of
-the street, does not contradict it and gets no mask.
+Pixels whose flow contradicts the rigid motion of the camera are moving (`two_view.moving`).
+A region of them is an object if it is large and compact and moves relative to both the
+previous and the next frame; `linking.Options.min_length` then drops short tracks. Vehicles
+that move at the camera's velocity, or that the camera overtakes along the epipolar lines
+of the street, agree with the camera's motion and get no mask.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from absl import logging
 from jaxtyping import Bool, Float
 
 from mdm_jax.flow.video_frame import Frame
-from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.geometry import view as view_lib
 from mdm_jax.masks import instances
 from mdm_jax.masks.instances import Instances
@@ -31,8 +30,8 @@ _WIDTH = 640  # Wider frames are reduced to it.
 _SURVEYED = 24  # pairs
 # Pixels at _WIDTH: two neighbours agree within this distance, and gaps up to it close.
 _TOLERANCE = 9
-# Shares of the image and of the bounding box. What is smaller or thinner is mostly flow
-# that follows shadows, reflections or bare road.
+# Shares of the image and of the bounding box. Smaller or thinner regions are mostly wrong
+# flow on shadows, reflections or bare road.
 _MIN_SHARE, _MIN_EXTENT = 0.003, 0.35
 
 
@@ -42,7 +41,7 @@ class MovingObjects:
     def __init__(self, source: Source):
         self._source = source
         self._next = 0
-        self._regions = self._found()
+        self._regions = self._moving()
 
     def __call__(self, frame: Frame) -> Instances:
         """Returns the moving objects of a frame; classes are unknown.
@@ -64,7 +63,7 @@ class MovingObjects:
         ]
         return instances.create(np.array(masks, bool).reshape(-1, height, width))
 
-    def _found(self) -> Iterator[Array]:
+    def _moving(self) -> Iterator[Array]:
         source = self._source
         factor = min(1.0, _WIDTH / source.size[1])
         size = round(source.size[0] * factor), round(source.size[1] * factor)
@@ -74,13 +73,7 @@ class MovingObjects:
         def images() -> Iterator[Array]:
             return source.images(apply=lambda image: view_lib.resize_image(image, size))
 
-        if source.intrinsics is None:
-            guess = intrinsics_lib.initial_guess(size)
-        else:
-            guess = intrinsics_lib.resize(
-                source.intrinsics, from_size=source.size, to_size=size
-            )
-        guess = np.asarray(guess, np.float64)
+        guess = drive_geometry.first_intrinsics(source, size)
         starts = np.linspace(0, max(len(source) - 2, 0), _SURVEYED).astype(int)
         chosen = set(starts.tolist())
         pairs = itertools.pairwise(images())

@@ -74,16 +74,16 @@ def open_parts(
 ) -> Parts:
     """Returns the recordings that `config.dataset` names.
 
+    Everything is checked before anything is decoded.
+
     Args:
         dataset: `name`, `path`, `split`, `held_out`, `size`, `crop`, `fit`,
-            `intrinsics`, `frame_stride`, `clip_length`, `with_truth`, `masks` and how to read these,
-            `on_error` and `cache_dir`.
+            `intrinsics`, `frame_stride`, `clip_length`, `with_truth`, `masks` and how to
+            read these, `on_error` and `cache_dir`.
         held_out: which part of the split to hold out, `test` or `validation`, where it
             is on disk; empty for none at all.
         labelled_only: leave out frames without instance labels, also of those held
             out.
-
-    Everything is checked before anything is decoded.
 
     Raises:
         ValueError: an option does not fit the data set, or a file is broken

@@ -36,7 +36,8 @@ _NOTES = [
     ),
     (
         "Motion: red pixels belong to moving objects, green ones are static, blue ones"
-        " are fixed to the camera and left out; the rest is unknown. Vehicles that move along with the camera stay"
+        " are fixed to the camera and left out; the rest is unknown. Vehicles that move"
+        " along with the camera stay"
         " unknown; those that it overtakes on a straight road look static and too near."
     ),
     "Scale is carried from pair to pair and drifts; it is relative throughout.",

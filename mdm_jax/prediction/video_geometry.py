@@ -22,7 +22,6 @@ from jaxtyping import Bool, Float, UInt8
 
 from mdm_jax.flow import flow_sources
 from mdm_jax.flow.video_frame import FlowSource, Frame
-from mdm_jax.geometry import intrinsics as intrinsics_lib
 from mdm_jax.geometry import view as view_lib
 from mdm_jax.sources.source import Source
 from mdm_jax.two_view import (
@@ -156,17 +155,12 @@ def analyse(source: Source, request: Request) -> VideoGeometry:
             f" stride of {stride}"
         )
     size = frames[0].shape[:2]
-    given = source.intrinsics
-    if given is None:
-        guess = intrinsics_lib.initial_guess(size)
-    else:
-        guess = intrinsics_lib.resize(given, from_size=source.size, to_size=size)
-    guess = np.asarray(guess, np.float64)
+    guess = drive_geometry.first_intrinsics(source, size)
     found = drive_geometry.survey(
         _spread(frames, _SURVEYED), guess, flow=request.flow, options=request.options
     )
     intrinsics, origin = guess, "given"
-    if given is None:
+    if source.intrinsics is None:
         intrinsics = found.refine(guess)
         origin = "guess" if intrinsics is guess else "focal curve"
     logging.info(

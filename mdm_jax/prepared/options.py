@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mdm_jax import sources
+from mdm_jax.geometry import view
 from mdm_jax.masks import label_images, mask_set
 from mdm_jax.prepared import layout, records
 from mdm_jax.sources import own_video
@@ -44,7 +45,7 @@ class Options:
     def __post_init__(self):
         choices = {
             "NAME": (self.name, ("video", *sources.READERS)),
-            "fit": (self.fit, ("crop", "stretch", "")),
+            "fit": (self.fit, ("", *view.FITS)),
             "image_format": (self.image_format, records.IMAGE_FORMATS),
             "evaluation_split": (self.evaluation_split, ("test", "validation", "")),
             "mask_coding": (self.mask_coding, label_images.CODINGS),

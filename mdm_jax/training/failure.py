@@ -90,5 +90,5 @@ def stop_if_flat(step: int, variation: float, minimum: float):
         " config.loss_weights.triangulation=2 (depth from two-view geometry leads),"
         " smaller config.loss_weights of smoothness and geometric consistency, a lower"
         " config.optimizer.learning_rate, or pretrained weights (config.networks.init)."
-        " If the scenes are flat, config.train.min_depth_variation=0 goes on"
+        " If the scenes are flat, config.train.min_depth_variation=0 disables this check"
     )

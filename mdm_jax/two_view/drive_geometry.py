@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float, UInt8
 
 from mdm_jax.flow import flow_sources
 from mdm_jax.flow.video_frame import FlowSource, Frame
+from mdm_jax.geometry import intrinsics as intrinsics_lib
+from mdm_jax.sources.source import Source
 from mdm_jax.two_view import (
     essential,
     flow_error,
@@ -63,6 +65,22 @@ class Survey:
             return guess
         scale = self.focal.best / guess[0, 0]
         return guess * np.array([[scale, 1, 1], [1, scale, 1], [1, 1, 1]])
+
+
+def first_intrinsics(source: Source, size: tuple[int, int]) -> Float[Array, "3 3"]:
+    """Returns the intrinsics of a source's frames resized to `size`, or a guess.
+
+    Args:
+        source: the original frames, whose intrinsics may be unknown.
+        size: (height, width) of the resized frames.
+    """
+    if source.intrinsics is None:
+        matrix = intrinsics_lib.initial_guess(size)
+    else:
+        matrix = intrinsics_lib.resize(
+            source.intrinsics, from_size=source.size, to_size=size
+        )
+    return np.asarray(matrix, np.float64)
 
 
 def survey(
